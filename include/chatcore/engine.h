@@ -1,0 +1,94 @@
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+
+#include <chatcore/export.h>
+#include <chatcore/function.h>
+#include <chatcore/options.h>
+#include <chatcore/requests.h>
+#include <chatcore/session.h>
+#include <chatcore/transport.h>
+
+namespace chatcore {
+inline namespace v1 {
+
+namespace detail {
+class EngineCore;
+}
+
+struct PollResult {
+  std::size_t handled{};             // items
+  bool more = false;                 // something could be done at once
+  std::chrono::milliseconds next{};  // until the next timer; at most a second
+};
+
+// Counters since open, and levels. Read as a whole, without stopping anything.
+struct Stats {
+  std::uint64_t messages{};             // events committed
+  std::uint64_t duplicates{};           // requests answered from a key
+  std::uint64_t deliveries{};           // pushes put into outboxes
+  std::uint64_t commits{};              // calls of Storage::commit
+  std::uint64_t failed_changes{};       // changes not done, or of unknown outcome
+  std::uint64_t refused{};              // requests answered with an error
+  std::uint64_t closed_slow{};          // sessions closed because their outbox was full
+  std::uint64_t closed_malformed{};     // connections closed because of malformed frames
+  std::uint64_t callback_exceptions{};  // exceptions that the host's code let out
+  std::uint64_t sessions{};             // now
+  std::uint64_t connections{};          // now, logged in or not
+  std::uint64_t conversations{};        // now in memory
+  std::uint64_t outbox_bytes{};         // now, over all sessions
+};
+
+// A chat engine. A movable handle; destroying it stops the engine (as stop(1 s)). Several may live in one process.
+// Every method is safe from any thread, but poll(): one thread at a time.
+class CHATCORE_API Engine {
+ public:
+  // Opens the storage and starts the threads. Blocks while the storage opens. Errors: `invalid` (an option is
+  // missing or out of range; the message says which), and those of Storage::open.
+  static Result<Engine> open(EngineOptions);
+
+  Engine(Engine&&) noexcept;
+  Engine& operator=(Engine&&) noexcept;
+  ~Engine();
+
+  // Asks for something as someone the host vouches for. `done` runs exactly once, later, never inside this call, on
+  // an engine thread (inside poll() with threads = 0): overloaded above Limits::engine_requests, stopped after stop().
+  template <Request R>
+  void call(Identity as, R request, Done<typename R::Reply> done = {});
+
+  // A session in this process. Given back closed (its first push is Closed) where the identity names no user or the
+  // engine is stopped.
+  Session open_session(SessionOptions);
+
+  // A connection of the host's own. Frames as in docs/protocol.md; the transport's framing is the host's.
+  void attach(std::shared_ptr<Connection>, AttachOptions);
+
+  // Starts a transport. Gives the address it listens on, or the transport's error.
+  Result<Endpoint> listen(std::unique_ptr<Transport>);
+
+  // Does what there is to do, for about `budget` (one item more at most). Nothing where the engine has threads of
+  // its own. Not from a callback.
+  PollResult poll(std::chrono::microseconds budget) noexcept;
+
+  // Polls until stop() is called from another thread or from a callback. With threads > 0 it only waits.
+  void run() noexcept;
+
+  // Ends it: no more requests, what is under way is finished or answered with `stopped`, connections are told to
+  // come again elsewhere, and the storage is closed. Returns by the deadline, with `timeout` where a call of the
+  // host's (a commit that hangs) has not returned by then: its thread is left what it needs. With storage_threads = 0
+  // that bound is the host's. A second stop returns what the first did.
+  Status stop(std::chrono::milliseconds deadline) noexcept;
+
+  Stats stats() const noexcept;
+
+ private:
+  friend class Embedded;  // src/engine: wait(), ask(), TestEngine
+  explicit Engine(std::shared_ptr<detail::EngineCore>);
+  std::shared_ptr<detail::EngineCore> core_;
+};
+
+}  // namespace v1
+}  // namespace chatcore

@@ -1,0 +1,201 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <type_traits>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include <chatcore/ids.h>
+
+namespace chatcore {
+inline namespace v1 {
+
+// What a message says: text, or bytes of the host's own content type, or both.
+struct Content {
+  std::string text{};          // UTF-8
+  std::string content_type{};  // of `data`, a media type such as "image/webp"; empty: text only
+  Bytes data{};
+  std::map<std::string, std::string> metadata{};  // the host's own; UTF-8
+
+  friend bool operator==(const Content&, const Content&) = default;
+};
+
+// Numbers are frozen: stored and on the wire. Each may do what those before it may.
+enum class Role : std::uint8_t {
+  reader = 1,  // reads
+  member = 2,  // sends; edits and deletes his own messages
+  admin = 3,   // adds and removes members, changes settings, deletes anyone's message
+  owner = 4,   // gives roles
+};
+
+struct Member {
+  UserId user{};
+  Role role = Role::member;
+  friend bool operator==(const Member&, const Member&) = default;
+};
+
+// What a member who joins may read of the time before. Frozen numbers.
+enum class NewcomersSee : std::uint8_t { all = 1, none = 2, last = 3 };
+
+enum class ConversationKind : std::uint8_t { direct = 1, group = 2 };
+
+struct ConversationSettings {
+  std::string title{};
+  std::map<std::string, std::string> custom{};  // the host's own; UTF-8
+  NewcomersSee newcomers_see = NewcomersSee::all;
+  std::uint32_t newcomers_last = 0;  // how many events, where newcomers_see is `last`
+  bool open = false;                 // anyone who knows the id may join
+  friend bool operator==(const ConversationSettings&, const ConversationSettings&) = default;
+};
+
+// ---- the bodies of events
+
+// A kind that this version does not know: `type` is its number on the wire. Show nothing, count it as seen.
+struct UnknownEvent {
+  std::uint32_t type{};
+};
+
+// A message in its present state.
+struct MessagePosted {
+  Content content{};            // empty once deleted
+  std::uint32_t revision = 0;   // how often it was changed
+  bool deleted = false;
+  TimePoint changed{};          // when it was last edited or deleted; the epoch: never
+};
+
+enum class ChangeKind : std::uint8_t { edited = 1, deleted = 2 };
+
+// A message changed. Stored without content; delivered with the target's present state, which may be later than
+// this change (then a later change with a higher revision follows).
+struct MessageChanged {
+  Seq target{};
+  ChangeKind kind{};
+  std::uint32_t revision{};
+  std::optional<MessagePosted> now{};  // empty where the target is trimmed or not visible to the reader
+};
+
+// Who came, who went, whose role changed, in one step.
+struct MembersChanged {
+  std::vector<UserId> joined{}, left{};
+  std::vector<Member> roles{};
+};
+
+struct SettingsChanged {
+  ConversationSettings settings{};
+};
+
+// One of the bodies above; later versions add kinds, which arrive here as UnknownEvent.
+class EventBody {
+ public:
+  EventBody() = default;
+  template <class T>
+    requires(!std::is_same_v<std::remove_cvref_t<T>, EventBody>)
+  EventBody(T&& body) : body_(std::forward<T>(body)) {}
+
+  template <class T>
+  const T* as() const noexcept {
+    return std::get_if<T>(&body_);
+  }
+
+ private:
+  std::variant<UnknownEvent, MessagePosted, MessageChanged, MembersChanged, SettingsChanged> body_{};
+};
+
+// One entry of a conversation's log.
+struct Event {
+  ConversationId conversation{};
+  Seq seq{};
+  UserId sender{};  // empty: the host itself
+  TimePoint time{};
+  EventBody body{};
+  IdempotencyKey key{};  // only where the reader is its sender
+
+  template <class T>
+  const T* as() const noexcept {
+    return body.as<T>();
+  }
+};
+using EventPtr = std::shared_ptr<const Event>;
+
+// ---- what is pushed besides events
+
+// From SendEphemeral: never stored, at most once.
+struct Ephemeral {
+  ConversationId conversation{};
+  UserId sender{};
+  Content content{};
+};
+
+// A signal this version does not know.
+struct UnknownSignal {
+  std::uint32_t type{};
+};
+
+// Something that is true now and is never stored; later versions add kinds (typing, presence, receipts).
+class Signal {
+ public:
+  Signal() = default;
+  template <class T>
+    requires(!std::is_same_v<std::remove_cvref_t<T>, Signal>)
+  Signal(T&& signal) : signal_(std::forward<T>(signal)) {}
+
+  template <class T>
+  const T* as() const noexcept {
+    return std::get_if<T>(&signal_);
+  }
+
+ private:
+  std::variant<UnknownSignal, Ephemeral> signal_{};
+};
+
+// Events of this conversation up to `head` were not pushed: read them with Sync.
+struct HeadMoved {
+  ConversationId conversation{};
+  Seq head{};
+};
+// The place asked for no longer exists in this store: start again from the conversation list.
+struct Reset {};
+// The session is over; nothing follows.
+struct Closed {
+  Error why{};
+};
+
+// What a session or a client takes: one of these five, for ever.
+struct Push : std::variant<EventPtr, Signal, HeadMoved, Reset, Closed> {
+  using variant::variant;
+
+  // Sees through: as<MessagePosted>() is the body of an event, as<Ephemeral>() a signal, as<Reset>() itself.
+  template <class T>
+  const T* as() const noexcept {
+    const auto& self = static_cast<const variant&>(*this);
+    if constexpr (std::is_same_v<T, EventPtr> || std::is_same_v<T, Signal> || std::is_same_v<T, HeadMoved> ||
+                  std::is_same_v<T, Reset> || std::is_same_v<T, Closed>) {
+      return std::get_if<T>(&self);
+    } else if constexpr (std::is_same_v<T, Ephemeral> || std::is_same_v<T, UnknownSignal>) {
+      const Signal* signal = std::get_if<Signal>(&self);
+      return signal ? signal->as<T>() : nullptr;
+    } else {
+      const Event* e = event();
+      return e ? e->as<T>() : nullptr;
+    }
+  }
+
+  // The event, or null.
+  const Event* event() const noexcept {
+    const EventPtr* event = std::get_if<EventPtr>(&static_cast<const variant&>(*this));
+    return event ? event->get() : nullptr;
+  }
+};
+
+// Decodes a record as a Storage holds it (StoredEvent::bytes), for a host that reads its own store or the feed.
+// `corruption` where the checksum fails, `version_too_new` for a later record format. Any thread, does not block.
+CHATCORE_API Result<Event> decode_event(std::span<const std::byte> stored);
+
+}  // namespace v1
+}  // namespace chatcore

@@ -1,0 +1,352 @@
+#include "core/connection_session.h"
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "core/completion.h"
+#include "core/hub.h"
+#include "core/shard.h"
+
+namespace chatcore {
+inline namespace v1 {
+namespace core {
+namespace {
+constexpr std::size_t inbound_bound = 256 << 10;
+constexpr std::size_t frames_a_send = 64;
+}  // namespace
+
+ConnectionSession::ConnectionSession(Core& core, Shard& lobby, std::uint64_t id, std::shared_ptr<Connection> connection,
+                                     AttachOptions options)
+    : Session(core, id),
+      lobby_(&lobby),
+      connection_(std::move(connection)),
+      options_(std::move(options)),
+      where_(&lobby) {}
+
+void ConnectionSession::start() {
+  since_ = core_.clock->steady();
+  heard_ = since_.time_since_epoch().count();
+  lobby_->hub().hold(std::static_pointer_cast<ConnectionSession>(shared_from_this()));
+  std::shared_ptr<Connection> connection = connection_;
+  guarded(core_, [&] {
+    connection->attached(Link(std::static_pointer_cast<ConnectionSession>(shared_from_this())));
+  });
+}
+
+Shard* ConnectionSession::shard() const { return home_ ? home_ : lobby_; }
+
+// ---- in
+
+void ConnectionSession::receive(std::span<const std::byte> frame) {
+  heard_.store(core_.clock->steady().time_since_epoch().count(), std::memory_order_relaxed);
+  bool pause = false;
+  {
+    std::lock_guard lock(inbound_mutex_);
+    inbound_.emplace_back(frame.begin(), frame.end());
+    inbound_bytes_ += frame.size();
+    if (inbound_bytes_ > inbound_bound) pause = !std::exchange(is_paused_, true);
+    if (!std::exchange(drain_posted_, true)) post_drain();
+  }
+  if (!pause) return;
+  std::lock_guard lock(connection_mutex_);
+  if (connection_) guarded(core_, [&] { connection_->pause_reading(true); });
+}
+
+void ConnectionSession::wake_drain() {
+  std::lock_guard lock(inbound_mutex_);
+  if (inbound_.empty() && !is_paused_) return;
+  if (!std::exchange(drain_posted_, true)) post_drain();
+}
+
+void ConnectionSession::post_drain() {
+  where_->post([self = shared_from_this(), at = where_] { static_cast<ConnectionSession&>(*self).drain(at); });
+}
+
+template <class F>
+void ConnectionSession::at_home(F run) {
+  std::lock_guard lock(inbound_mutex_);
+  where_->post([self = shared_from_this(), at = where_, run = std::move(run)]() mutable {
+    auto& session = static_cast<ConnectionSession&>(*self);
+    bool moved;
+    {
+      std::lock_guard still(session.inbound_mutex_);
+      moved = session.where_ != at;
+    }
+    moved ? session.at_home(std::move(run)) : run(session);
+  });
+}
+
+// The gate's first bar: one who has much under way, or does not take his answers, is not read further.
+bool ConnectionSession::may_read() const {
+  return phase_ != Phase::authenticating && !core_.stopping.load(std::memory_order_relaxed) && under_way_ < core_.limits.session_requests && !half_full();
+}
+
+// One frame an item. One that was posted before the session moved is not for here.
+void ConnectionSession::drain(Shard* at) {
+  Bytes frame;
+  bool unpause = false, pause = false, found = false;
+  {
+    std::lock_guard lock(inbound_mutex_);
+    if (where_ != at) return;
+    const bool reads = may_read();
+    if (reads && !inbound_.empty()) {
+      frame = std::move(inbound_.front());
+      inbound_.pop_front();
+      inbound_bytes_ -= frame.size();
+      found = true;
+    }
+    if (!reads) pause = !std::exchange(is_paused_, true);
+    if (reads && inbound_.empty()) unpause = std::exchange(is_paused_, false);
+    drain_posted_ = reads && !inbound_.empty();
+    if (drain_posted_) post_drain();
+  }
+  if (pause || unpause) {
+    std::lock_guard lock(connection_mutex_);
+    if (connection_) guarded(core_, [&] { connection_->pause_reading(pause); });
+  }
+  if (found && phase_ != Phase::closing && phase_ != Phase::gone) handle(frame);
+}
+
+void ConnectionSession::handle(const Bytes& bytes) {
+  const auto frame = protocol::decode_client_frame(bytes);
+  if (!frame) {
+    add(core_.counters.closed_malformed);
+    return close(frame.error());
+  }
+  if (frame->request == static_cast<std::uint16_t>(RequestId::ping)) {
+    const auto now = static_cast<std::uint64_t>(core_.clock->wall().time_since_epoch().count());
+    ++under_way_;
+    return answer(frame->call, protocol::encode(protocol::Pong{now}));
+  }
+  if (frame->request == static_cast<std::uint16_t>(RequestId::login)) return log_in(*frame);
+  request(*frame);
+}
+
+void ConnectionSession::request(const protocol::ClientFrame& frame) {
+  ++under_way_;
+  if (phase_ != Phase::open) return answer(frame.call, Error{ErrorCode::not_logged_in, "log in first"});
+  if (identity_.expires != TimePoint::max() && identity_.expires <= core_.clock->wall()) {
+    return answer(frame.call, Error{ErrorCode::not_logged_in, "the login has expired: log in again"});
+  }
+  Shard* const home = home_;
+  core_.under_way.fetch_add(1);
+  core_.requests->dispatch(*home, caller(), frame.request, frame.body,
+                           [self = shared_from_this(), home, call = frame.call](Result<Bytes> result) {
+                             static_cast<ConnectionSession&>(*self).core_.under_way.fetch_sub(1);
+                             home->post([self, call, result = std::move(result)]() mutable {
+                               static_cast<ConnectionSession&>(*self).answer(call, std::move(result));
+                             });
+                           });
+}
+
+void ConnectionSession::answer(std::uint64_t call, Result<Bytes> result) {
+  --under_way_;
+  if (phase_ == Phase::closing || phase_ == Phase::gone) return;
+  if (!result) add(core_.counters.refused);
+  const Bytes frame = result ? protocol::encode_answer(call, *result) : protocol::encode_answer(call, result.error());
+  push(std::make_shared<const Bytes>(frame));
+  wake_drain();
+}
+
+// ---- login
+
+void ConnectionSession::log_in(const protocol::ClientFrame& frame) {
+  ++under_way_;
+  if (phase_ != Phase::login) return answer(frame.call, Error{ErrorCode::invalid, "this connection has logged in"});
+  auto login = protocol::decode<protocol::Login>(frame.body);
+  if (!login) return answer(frame.call, login.error());
+  if (login->version > protocol::version) {
+    return answer(frame.call, Error{ErrorCode::version_too_new,
+                                    "this server speaks version " + std::to_string(protocol::version)});
+  }
+  if (login->version == 0) return answer(frame.call, Error{ErrorCode::invalid, "version: must be 1 or more"});
+  DeviceId device;
+  if (!login->device.empty()) {
+    auto made = DeviceId::make(login->device);
+    if (!made) return answer(frame.call, Error{ErrorCode::invalid, "device: " + made.error().message});
+    device = *made;
+  }
+  if (options_.identity) {
+    Identity identity = *options_.identity;
+    if (identity.device.empty()) identity.device = device;
+    return authenticated(frame.call, std::move(login->resume), identity);
+  }
+  if (!core_.authenticator) {
+    return answer(frame.call, Error{ErrorCode::unauthenticated, "this server takes no logins"});
+  }
+  phase_ = Phase::authenticating;
+  auto done = first_completion<Identity>(
+      [self = shared_from_this(), lobby = lobby_, call = frame.call, device,
+       resume = std::move(login->resume)](Result<Identity> identity) mutable {
+        if (identity) {
+          identity->trusted = false;
+          if (identity->device.empty()) identity->device = device;
+        }
+        lobby->post([self, call, resume = std::move(resume), identity = std::move(identity)]() mutable {
+          static_cast<ConnectionSession&>(*self).authenticated(call, std::move(resume), std::move(identity));
+        });
+      });
+  std::string peer;
+  guarded(core_, [&] { peer = connection_->peer_address(); });
+  try {
+    core_.authenticator->authenticate({std::move(login->token), std::move(peer)}, std::move(done));
+  } catch (...) {  // the completion was dropped with it, which counts as `cancelled`
+    add(core_.counters.callback_exceptions);
+  }
+}
+
+void ConnectionSession::authenticated(std::uint64_t call, Checkpoint resume, Result<Identity> identity) {
+  if (phase_ == Phase::closing || phase_ == Phase::gone || phase_ == Phase::open) {
+    --under_way_;
+    return;
+  }
+  if (identity && identity->user.empty()) {
+    identity = Error{ErrorCode::unauthenticated, "the authenticator named no user"};
+  }
+  if (!identity) {
+    phase_ = Phase::login;  // another attempt, until the login deadline
+    return answer(call, identity.error());
+  }
+  // Frames that come from now on wait for the new home; where_ moves first, so that none is handled in between.
+  Shard* const home = &core_.home(identity->user);
+  {
+    std::lock_guard lock(inbound_mutex_);
+    where_ = home;
+    drain_posted_ = true;
+  }
+  lobby_->hub().release(*this);
+  home->post([self = shared_from_this(), call, identity = *identity, resume = std::move(resume)] {
+    static_cast<ConnectionSession&>(*self).welcome(call, identity, resume);
+  });
+}
+
+void ConnectionSession::welcome(std::uint64_t call, const Identity& identity, const Checkpoint& resume) {
+  if (phase_ == Phase::closing || phase_ == Phase::gone) return;
+  lobby_ = &core_.home(identity.user);
+  phase_ = Phase::open;
+  lobby_->hub().hold(std::static_pointer_cast<ConnectionSession>(shared_from_this()));
+  const bool resumed = begin(*lobby_, identity, resume);
+  protocol::LoggedIn in{.version = protocol::version,
+                        .user = identity.user,
+                        .device = identity.device,
+                        .epoch = core_.epoch,
+                        .heartbeat_ms = static_cast<std::uint64_t>(core_.limits.heartbeat.count()),
+                        .frame_bytes = core_.limits.frame_bytes,
+                        .session_requests = core_.limits.session_requests,
+                        .reset = !resumed};
+  if (resume.empty() || !resumed) in.checkpoint = to_checkpoint({core_.epoch, begun_at_});
+  answer(call, protocol::encode(in));
+  if (!resumed) push(std::make_shared<const Bytes>(protocol::encode_reset()));
+  drain(lobby_);
+}
+
+void ConnectionSession::sweep(SteadyTime now) {
+  if (phase_ == Phase::closing && now - since_ > std::chrono::seconds(5)) {  // it takes not even its farewell
+    finish_close();
+    return gone();
+  }
+  if ((phase_ == Phase::login || phase_ == Phase::authenticating) && now - since_ > core_.limits.login) {
+    return close({ErrorCode::timeout, "no login within the time allowed", {}});
+  }
+  const SteadyTime heard{SteadyTime::duration(heard_.load(std::memory_order_relaxed))};
+  if (phase_ == Phase::open && now - heard > 2 * core_.limits.heartbeat) {
+    close({ErrorCode::timeout, "nothing was heard for two heartbeats", {}});
+  }
+}
+
+// ---- out
+
+bool ConnectionSession::has_room(std::size_t bytes) const { return outbox_bytes_ + bytes <= core_.limits.outbox_bytes; }
+bool ConnectionSession::half_full() const { return outbox_bytes_ * 2 >= core_.limits.outbox_bytes; }
+
+void ConnectionSession::queue(Frame frame) {
+  outbox_bytes_ += frame->size();
+  add(core_.counters.outbox_bytes, frame->size());
+  outbox_.push_back(std::move(frame));
+  if (!std::exchange(is_ready_, true)) shard()->ready(shared_from_this());
+}
+
+void ConnectionSession::flush() {
+  is_ready_ = false;
+  if (phase_ == Phase::gone || is_full_) return;
+  const bool was_half_full = half_full();
+  while (!outbox_.empty() && !is_full_) {
+    std::array<Frame, frames_a_send> frames;
+    const std::size_t count = std::min(outbox_.size(), frames.size());
+    std::copy_n(outbox_.begin(), count, frames.begin());
+    SendResult sent;
+    {
+      std::lock_guard lock(connection_mutex_);
+      if (!connection_) return;
+      guarded(core_, [&] { sent = connection_->send(std::span<const Frame>(frames).first(count)); });
+    }
+    if (sent.closed) return;
+    const std::size_t taken = std::min(sent.taken, count);
+    for (std::size_t i = 0; i < taken; ++i) {
+      outbox_bytes_ -= outbox_.front()->size();
+      sub(core_.counters.outbox_bytes, outbox_.front()->size());
+      outbox_.pop_front();
+    }
+    is_full_ = taken < count;
+  }
+  if (phase_ == Phase::closing && outbox_.empty()) return finish_close();
+  if (was_half_full && !half_full()) {
+    room();
+    wake_drain();
+  }
+}
+
+void ConnectionSession::writable() {
+  at_home([](ConnectionSession& session) {
+    session.is_full_ = false;
+    session.flush();
+  });
+}
+
+// ---- the end
+
+void ConnectionSession::close(const Error& why) {
+  if (phase_ == Phase::closing || phase_ == Phase::gone) return;
+  phase_ = Phase::closing;
+  since_ = core_.clock->steady();
+  close_reason_ = why;
+  Shard* const home = shard();
+  end();
+  lobby_ = home;
+  queue(std::make_shared<const Bytes>(protocol::encode_closed(why)));
+}
+
+void ConnectionSession::finish_close() {
+  std::lock_guard lock(connection_mutex_);
+  if (connection_) guarded(core_, [&] { connection_->close(close_reason_); });
+}
+
+void ConnectionSession::closed(const Error& why) {
+  at_home([why](ConnectionSession& session) {
+    if (why.code == ErrorCode::malformed_frame) add(session.core_.counters.closed_malformed);
+    session.gone();
+  });
+}
+
+void ConnectionSession::gone() {
+  if (phase_ == Phase::gone) return;
+  phase_ = Phase::gone;
+  Shard* const home = shard();
+  end();
+  home->hub().release(*this);
+  sub(core_.counters.outbox_bytes, outbox_bytes_);
+  outbox_bytes_ = 0;
+  outbox_.clear();
+  std::shared_ptr<Connection> connection;
+  {
+    std::lock_guard lock(connection_mutex_);
+    connection = std::move(connection_);
+  }
+  std::lock_guard lock(inbound_mutex_);
+  inbound_.clear();
+}
+
+}  // namespace core
+}  // namespace v1
+}  // namespace chatcore

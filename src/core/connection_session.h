@@ -1,0 +1,79 @@
+#pragma once
+
+#include <deque>
+#include <mutex>
+
+#include "core/link_target.h"
+#include "core/session.h"
+#include "protocol/codec.h"
+
+namespace chatcore {
+inline namespace v1 {
+namespace core {
+
+// A session over a connection: frames in, through the gate, to the features; answers and pushes out, gathered.
+//
+// Before its login it lives on a shard of its own choosing, afterwards on its user's. Frames arrive on the transport's
+// thread, and wait in inbound_ for whichever shard is home.
+class ConnectionSession final : public Session, public detail::LinkTarget {
+ public:
+  ConnectionSession(Core&, Shard& lobby, std::uint64_t id, std::shared_ptr<Connection>, AttachOptions);
+
+  void start();  // on the lobby's thread
+  void sweep(SteadyTime now);
+
+  // detail::LinkTarget, any thread
+  void receive(std::span<const std::byte> frame) override;
+  void writable() override;
+  void closed(const Error&) override;
+
+  // Session
+  void flush() override;
+  void close(const Error&) override;
+
+ private:
+  enum class Phase { login, authenticating, open, closing, gone };
+
+  bool has_room(std::size_t bytes) const override;
+  bool half_full() const override;
+  void queue(Frame) override;
+
+  Shard* shard() const;  // where it lives now
+  template <class F>
+  void at_home(F run);  // on the shard where it lives when that runs
+  void wake_drain();
+  void drain(Shard* at);
+  void post_drain();    // with the lock
+  bool may_read() const;
+  void handle(const Bytes& frame);
+  void request(const protocol::ClientFrame&);
+  void log_in(const protocol::ClientFrame&);
+  void authenticated(std::uint64_t call, Checkpoint resume, Result<Identity>);
+  void welcome(std::uint64_t call, const Identity&, const Checkpoint& resume);
+  void answer(std::uint64_t call, Result<Bytes>);
+  void finish_close();
+  void gone();
+
+  Shard* lobby_;
+  std::shared_ptr<Connection> connection_;
+  const AttachOptions options_;
+  Phase phase_ = Phase::login;
+  Error close_reason_{};
+  SteadyTime since_{};
+  std::deque<Frame> outbox_;
+  std::size_t outbox_bytes_ = 0;
+  bool is_ready_ = false, is_full_ = false;
+  unsigned under_way_ = 0;
+  std::atomic<std::int64_t> heard_{0};  // steady, ns
+
+  std::mutex inbound_mutex_;  // guards what follows
+  std::deque<Bytes> inbound_;
+  std::size_t inbound_bytes_ = 0;
+  bool drain_posted_ = false, is_paused_ = false;
+  Shard* where_;
+  std::mutex connection_mutex_;  // the connection is called by one thread at a time
+};
+
+}  // namespace core
+}  // namespace v1
+}  // namespace chatcore

@@ -1,0 +1,118 @@
+#include "core/inbox.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "core/hub.h"
+#include "core/shard.h"
+
+namespace chatcore {
+inline namespace v1 {
+namespace core {
+namespace {
+constexpr std::chrono::milliseconds write_every{1000};
+}
+
+void Inbox::mark(const ConversationId& id, const Publication& publication, std::uint64_t batch) {
+  if (publication.to->on(shard_.index()).empty()) return;
+  auto& marks = marks_[id];
+  if (marks.empty() || marks.back().to != publication.to) marks.push_back({.to = publication.to});
+  Mark& mark = marks.back();
+  mark.head = std::max(mark.head, publication.seq);
+  mark.batch = std::max(mark.batch, batch);
+  mark.age = std::max(mark.age, publication.age);
+  schedule();
+}
+
+void Inbox::schedule() {
+  if (std::exchange(scheduled_, true)) return;
+  shard_.after(write_every, [this] {
+    scheduled_ = false;
+    flush();
+  });
+}
+
+void Inbox::progressed() {
+  if (noted_ < shard_.core().store->last_conversation_batch()) schedule();
+}
+
+void Inbox::flush_then(Function<void(Status)> then) {
+  waiting_.push_back(std::move(then));
+  flush();
+}
+
+// One at a time: what is marked meanwhile, and who waits for it, goes with the next.
+void Inbox::flush() {
+  if (flushing_) return;
+  if (marks_.empty() && waiting_.empty()) return note_progress();
+  under_way_ = std::exchange(waiting_, {});
+  auto marks = std::make_shared<Marks>(std::exchange(marks_, {}));
+  if (marks->empty()) return written(Status(), std::move(marks));
+  flushing_ = true;
+  shard_.core().store->read(
+      shard_,
+      [marks, shard = shard_.index()](Storage& storage) -> Result<std::vector<OwnedChange>> {
+        std::unordered_map<UserId, std::vector<InboxEntry>> entries;
+        for (const auto& [conversation, list] : *marks) {
+          for (const Mark& mark : list) {
+            for (const UserId& user : mark.to->on(shard)) {
+              entries[user].push_back({conversation, {mark.head, mark.batch, mark.age}});
+            }
+          }
+        }
+        std::vector<OwnedChange> changes;
+        for (const auto& [user, list] : entries) {
+          auto change = put_entries(storage, user, list);
+          if (!change) return change.error();
+          changes.push_back(std::move(*change));
+        }
+        return changes;
+      },
+      [this, marks](Result<std::vector<OwnedChange>> changes) { submit(std::move(changes), marks); });
+}
+
+void Inbox::submit(Result<std::vector<OwnedChange>> changes, std::shared_ptr<Marks> marks) {
+  if (!changes) return written(changes.error(), std::move(marks));
+  if (changes->empty()) return written(Status(), std::move(marks));
+  struct Progress {
+    std::size_t left;
+    Status status;
+  };
+  auto progress = std::make_shared<Progress>(Progress{changes->size(), {}});
+  for (OwnedChange& change : *changes) {
+    shard_.core().store->submit(shard_, std::make_shared<const OwnedChange>(std::move(change)),
+                                [this, progress, marks](const Status& status, std::uint64_t) {
+                                  if (!status) progress->status = status;
+                                  if (--progress->left == 0) written(progress->status, marks);
+                                });
+  }
+}
+
+void Inbox::written(Status status, std::shared_ptr<Marks> marks) {
+  flushing_ = false;
+  if (!status) {  // they come again before newer ones, which then count
+    for (auto& [conversation, list] : *marks) {
+      auto& newer = marks_[conversation];
+      newer.insert(newer.begin(), list.begin(), list.end());
+    }
+    schedule();
+  }
+  for (auto& then : std::exchange(under_way_, {})) then(status);
+  if (!waiting_.empty()) return flush();
+  if (status && marks_.empty()) note_progress();
+}
+
+// Everything published here is written: a recovery need not look before this batch.
+void Inbox::note_progress() {
+  if (noted_ >= shard_.core().store->last_conversation_batch()) return;
+  noted_ = shard_.hub().complete_to();
+  auto change = std::make_shared<OwnedChange>();
+  change->partition = engine_partition;
+  change->rows = {number_row("inbox/" + std::to_string(shard_.index()), noted_),
+                  number_row("time", shard_.core().now())};
+  shard_.core().store->submit(shard_, std::move(change), [](const Status&, std::uint64_t) {});
+}
+
+}  // namespace core
+}  // namespace v1
+}  // namespace chatcore

@@ -1,0 +1,82 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <unordered_map>
+#include <vector>
+
+#include "core/conversation.h"
+
+namespace chatcore {
+inline namespace v1 {
+namespace core {
+
+// The inbox entries of the users that live on a shard: one row a user and conversation, "up to seq N", and a second one
+// in the order of last activity, which is his conversation list. Gathered about a second and written behind the
+// commits; what a crash takes is written again from the feed (recover_inbox).
+class Inbox {
+ public:
+  explicit Inbox(Shard& shard) : shard_(shard) {}
+
+  void mark(const ConversationId&, const Publication&, std::uint64_t batch);
+
+  // The hub is through with another batch.
+  void progressed();
+
+  void clear() { waiting_.clear(), under_way_.clear(); }
+
+  // Runs once everything marked before this call is written, or could not be.
+  void flush_then(Function<void(Status)>);
+
+ private:
+  struct Mark {
+    RosterPtr to{};
+    Seq head{};
+    std::uint64_t batch{}, age{};
+  };
+  using Marks = std::unordered_map<ConversationId, std::vector<Mark>>;  // a mark for each audience
+
+  void schedule();
+  void flush();
+  void submit(Result<std::vector<OwnedChange>>, std::shared_ptr<Marks>);
+  void written(Status, std::shared_ptr<Marks>);
+  void note_progress();
+
+  Shard& shard_;
+  Marks marks_;
+  bool scheduled_ = false, flushing_ = false;
+  std::vector<Function<void(Status)>> waiting_, under_way_;
+  std::uint64_t noted_ = 0;  // how far the engine's row says that entries are written
+};
+
+// Blocking, on storage threads.
+
+// The conversations of a user whose entry came after a batch.
+Result<std::vector<ConversationId>> changed_since(Storage&, const UserId&, std::uint64_t batch);
+
+struct InboxEntry {
+  ConversationId conversation{};
+  protocol::InboxRow row{};
+};
+// Changes that put one user's entries, each newer than the last, and move them in his list.
+Result<OwnedChange> put_entries(Storage&, const UserId&, const std::vector<InboxEntry>&);
+
+// A page of a user's list, last activity first. `after` as it came back in `next`.
+struct InboxPage {
+  std::vector<InboxEntry> entries{};
+  std::string next{};
+};
+Result<InboxPage> read_inbox(Storage&, const UserId&, const std::string& after, std::uint32_t limit);
+
+// At open, before anything runs: writes the entries that a crash took, for what the feed shows after the last note; and
+// the first note of each shard.
+Status recover_inbox(Storage&, std::uint64_t newest_batch, unsigned shards);
+
+// The engine's own numbers, in "e:".
+inline constexpr std::string_view engine_partition = "e:engine";
+Result<std::uint64_t> read_number(Storage&, std::string_view name);
+Row number_row(std::string_view name, std::uint64_t);
+
+}  // namespace core
+}  // namespace v1
+}  // namespace chatcore

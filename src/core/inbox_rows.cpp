@@ -1,0 +1,202 @@
+#include <algorithm>
+#include <map>
+#include <utility>
+
+#include "core/inbox.h"
+#include "core/reader.h"
+
+// How the inbox entries lie in the store.
+
+namespace chatcore {
+inline namespace v1 {
+namespace core {
+namespace {
+
+constexpr PageLimit whole_pages{.rows = 500, .bytes = 1 << 20};
+
+std::string partition_of(const UserId& user) { return "u:" + user.string(); }
+
+// Sorts the last activity first.
+std::string order_key(const InboxEntry& entry) {
+  std::string key;
+  for (int shift = 56; shift >= 0; shift -= 8) key.push_back(static_cast<char>(~entry.row.age >> shift));
+  return key.append(entry.conversation.view());
+}
+
+}  // namespace
+
+Result<std::vector<ConversationId>> changed_since(Storage& storage, const UserId& user, std::uint64_t batch) {
+  std::vector<ConversationId> changed;
+  std::string after;
+  do {
+    auto page = storage.rows(partition_of(user), Table::inbox, after, whole_pages);
+    if (!page) return page.error();
+    for (const Row& row : page->rows) {
+      auto entry = protocol::decode_row<protocol::InboxRow>(*row.value);
+      if (!entry) return entry.error();
+      auto id = ConversationId::make(row.key);
+      if (!id) return Error{ErrorCode::corruption, "an inbox entry has no conversation id"};
+      if (entry->batch > batch) changed.push_back(*id);
+    }
+    after = std::move(page->next);
+  } while (!after.empty());
+  return changed;
+}
+
+Result<OwnedChange> put_entries(Storage& storage, const UserId& user, const std::vector<InboxEntry>& entries) {
+  OwnedChange change{.partition = partition_of(user)};
+  auto head = storage.events(change.partition, Log::messages, 1, Direction::forward, {.rows = 1});
+  if (!head) return head.error();
+  change.expected_head = change.new_head = head->head;
+  std::map<ConversationId, InboxEntry> newest;
+  for (const InboxEntry& entry : entries) {
+    InboxEntry& known = newest.try_emplace(entry.conversation, entry).first->second;
+    known.row.head = std::max(known.row.head, entry.row.head);
+    known.row.batch = std::max(known.row.batch, entry.row.batch);
+    known.row.age = std::max(known.row.age, entry.row.age);
+  }
+  for (auto& [id, entry] : newest) {
+    auto old = storage.row(change.partition, Table::inbox, id.view());
+    if (!old) return old.error();
+    if (*old) {
+      auto row = protocol::decode_row<protocol::InboxRow>(*(*old)->value);
+      if (!row) return row.error();
+      if (row->head >= entry.row.head && row->batch >= entry.row.batch) continue;
+      change.rows.push_back({.table = Table::inbox_order, .key = order_key({id, *row})});
+      entry.row.head = std::max(entry.row.head, row->head);
+      entry.row.age = std::max(entry.row.age, row->age);
+    }
+    change.rows.push_back({.table = Table::inbox, .key = id.string(), .value = protocol::encode_row(entry.row)});
+    change.rows.push_back({.table = Table::inbox_order, .key = order_key(entry), .value = Bytes()});
+  }
+  return change;
+}
+
+Result<InboxPage> read_inbox(Storage& storage, const UserId& user, const std::string& after, std::uint32_t limit) {
+  auto page = storage.rows(partition_of(user), Table::inbox_order, after, {.rows = limit, .bytes = 1 << 20});
+  if (!page) return page.error();
+  InboxPage inbox{.next = std::move(page->next)};
+  for (const Row& row : page->rows) {
+    auto id = ConversationId::make(std::string_view(row.key).substr(std::min<std::size_t>(8, row.key.size())));
+    if (!id) return Error{ErrorCode::corruption, "a conversation list entry has no conversation id"};
+    auto stored = storage.row(partition_of(user), Table::inbox, id->view());
+    if (!stored) return stored.error();
+    if (!*stored) continue;
+    auto entry = protocol::decode_row<protocol::InboxRow>(*(*stored)->value);
+    if (!entry) return entry.error();
+    inbox.entries.push_back({*id, *entry});
+  }
+  return inbox;
+}
+
+Row number_row(std::string_view name, std::uint64_t number) {
+  return {.table = Table::engine, .key = std::string(name), .value = protocol::encode_row(protocol::NumberRow{number})};
+}
+
+Result<std::uint64_t> read_number(Storage& storage, std::string_view name) {
+  auto row = storage.row(engine_partition, Table::engine, name);
+  if (!row) return row.error();
+  if (!*row) return std::uint64_t{0};
+  auto number = protocol::decode_row<protocol::NumberRow>(*(*row)->value);
+  if (!number) return number.error();
+  return number->number;
+}
+
+namespace {
+
+// Where entries have to be written again from: the least that a shard of the last run noted.
+Result<std::uint64_t> noted_to(Storage& storage, std::vector<Row>& rows) {
+  auto page = storage.rows(engine_partition, Table::engine, "", whole_pages);
+  if (!page) return page.error();
+  std::optional<std::uint64_t> least;
+  for (Row& row : page->rows) {
+    if (!row.key.starts_with("inbox/")) continue;
+    auto number = protocol::decode_row<protocol::NumberRow>(*row.value);
+    if (!number) return number.error();
+    least = std::min(least.value_or(number->number), number->number);
+    rows.push_back({.table = Table::engine, .key = row.key});  // this run may have fewer shards
+  }
+  return least.value_or(0);
+}
+
+Status entries_of(Storage& storage, const std::string& partition, Seq head, std::uint64_t batch,
+                  std::map<UserId, std::vector<InboxEntry>>& entries) {
+  auto id = ConversationId::make(std::string_view(partition).substr(2));
+  if (!id) return Error{ErrorCode::corruption, "the feed names a conversation without an id"};
+  auto last = read_event(storage, partition, head);
+  if (!last) return last.error();
+  std::uint64_t age = 0;
+  if (*last) {
+    auto record = protocol::decode_record(**last);
+    if (!record) return record.error();
+    age = record->origin.age;
+  }
+  std::string after;
+  do {
+    auto page = storage.rows(partition, Table::members, after, whole_pages);
+    if (!page) return page.error();
+    for (const Row& row : page->rows) {
+      auto user = UserId::make(row.key);
+      auto member = protocol::decode_row<protocol::MemberRow>(*row.value);
+      if (!user || !member) return Error{ErrorCode::corruption, "a member's row is damaged"};
+      const Seq left = member->former && !member->intervals.empty() ? member->intervals.back().to : 0;
+      entries[*user].push_back({*id, {left == 0 ? head : std::min(head, left), batch, age}});
+    }
+    after = std::move(page->next);
+  } while (!after.empty());
+  return {};
+}
+
+Status commit_all(Storage& storage, const std::vector<OwnedChange>& changes) {
+  std::vector<Change> views;
+  for (const OwnedChange& change : changes) {
+    views.push_back({.partition = change.partition,
+                     .expected_head = change.expected_head,
+                     .new_head = change.new_head,
+                     .rows = change.rows});
+  }
+  std::vector<Status> outcomes(views.size(), Status(ErrorCode::unknown_outcome, "the commit did not say"));
+  storage.commit(views, outcomes);
+  for (Status& outcome : outcomes) {
+    if (!outcome) return outcome;
+  }
+  return {};
+}
+
+}  // namespace
+
+Status recover_inbox(Storage& storage, std::uint64_t newest_batch, unsigned shards) {
+  OwnedChange note{.partition = std::string(engine_partition)};
+  auto from = noted_to(storage, note.rows);
+  if (!from) return from.error();
+  std::map<std::string, std::pair<Seq, std::uint64_t>> moved;  // conversations: head, batch
+  for (std::uint64_t after = *from; after < newest_batch;) {
+    auto page = storage.feed(after, {.rows = 10'000, .bytes = 4 << 20});
+    if (!page) return page.error();
+    for (const auto& [partition, head] : page->moved) {
+      if (partition.starts_with("c:")) moved[partition] = {head, page->next};
+    }
+    if (!page->more || page->next <= after) break;
+    after = page->next;
+  }
+  std::map<UserId, std::vector<InboxEntry>> entries;
+  for (const auto& [partition, head] : moved) {
+    if (Status read = entries_of(storage, partition, head.first, head.second, entries); !read) return read;
+  }
+  std::vector<OwnedChange> changes;
+  for (const auto& [user, list] : entries) {
+    auto change = put_entries(storage, user, list);
+    if (!change) return change.error();
+    if (!change->rows.empty()) changes.push_back(std::move(*change));
+    if (changes.size() < 1000) continue;
+    if (Status committed = commit_all(storage, changes); !committed) return committed;
+    changes.clear();
+  }
+  for (unsigned i = 0; i < shards; ++i) note.rows.push_back(number_row("inbox/" + std::to_string(i), newest_batch));
+  changes.push_back(std::move(note));
+  return commit_all(storage, changes);
+}
+
+}  // namespace core
+}  // namespace v1
+}  // namespace chatcore

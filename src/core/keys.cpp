@@ -1,0 +1,167 @@
+#include "core/keys.h"
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include <algorithm>
+
+namespace chatcore {
+inline namespace v1 {
+namespace core {
+namespace {
+
+constexpr std::size_t most_recent = 256;
+constexpr std::size_t block_size = 128;
+
+KeyHash hash_parts(const UserId& sender, std::string_view source, std::optional<std::uint64_t> number) {
+  XXH3_state_t state;
+  XXH3_128bits_reset(&state);
+  const std::string_view user = sender.view();
+  const unsigned char user_size = static_cast<unsigned char>(user.size());  // keeps ("ab", "c") from ("a", "bc")
+  XXH3_128bits_update(&state, &user_size, 1);
+  XXH3_128bits_update(&state, user.data(), user.size());
+  XXH3_128bits_update(&state, source.data(), source.size());
+  if (number) XXH3_128bits_update(&state, &*number, sizeof *number);
+  const XXH128_hash_t hash = XXH3_128bits_digest(&state);
+  return {hash.low64, hash.high64};
+}
+
+void put_big_endian(std::string& to, std::uint64_t value) {
+  for (int shift = 56; shift >= 0; shift -= 8) to.push_back(static_cast<char>(value >> shift));
+}
+
+std::string block_row_key(Seq first) {
+  std::string key;
+  put_big_endian(key, first);
+  return key;
+}
+
+}  // namespace
+
+KeyHash hash_key(const UserId& sender, const IdempotencyKey& key) { return hash_parts(sender, key.source, key.number); }
+KeyHash hash_source(const UserId& sender, const std::string& source) { return hash_parts(sender, source, {}); }
+
+std::string source_row_key(KeyHash source) {
+  std::string key;
+  put_big_endian(key, source.high);
+  put_big_endian(key, source.low);
+  return key;
+}
+
+Keys::Look Keys::look(const UserId& sender, const IdempotencyKey& key, std::uint64_t now) const {
+  using What = Look::What;
+  const KeyHash hash = hash_key(sender, key);
+  const bool numbered = key.number != 0;
+  if (const auto at = recent_.find(hash); at != recent_.end()) {
+    // A free string may be used again after a day; a number never.
+    if (numbered || at->second.used.age + memory_ms > now) return {What::used, &at->second.used, at->second.used.seq};
+  }
+  for (const Block& block : blocks_) {
+    if (block.newest_age + memory_ms <= now) continue;
+    const auto at = std::lower_bound(block.marks.begin(), block.marks.end(), hash.low,
+                                     [](const protocol::KeyMark& mark, std::uint64_t h) { return mark.hash < h; });
+    if (at != block.marks.end() && at->hash == hash.low) return {What::in_log, nullptr, at->seq};
+  }
+  if (!numbered) return {What::unused, nullptr, 0};
+  const auto source = sources_.find(hash_source(sender, key.source));
+  if (source == sources_.end()) return {sources_in_store_ ? What::ask_source : What::unused, nullptr, 0};
+  if (source->second.failed != 0 && key.number > source->second.failed) return {What::earlier_failed, nullptr, 0};
+  if (!source->second.asked && sources_in_store_) return {What::ask_source, nullptr, 0};
+  if (key.number <= source->second.used && key.number != source->second.failed) return {What::expired, nullptr, 0};
+  return {What::unused, nullptr, 0};
+}
+
+void Keys::use(const UserId& sender, const IdempotencyKey& key, const Used& used) {
+  if (key.empty()) return;
+  const KeyHash hash = hash_key(sender, key), source_hash = hash_source(sender, key.source);
+  recent_.insert_or_assign(hash, Recent{used, source_hash, key.number});
+  order_.push_back(hash);
+  if (key.number == 0) return;
+  Source& source = sources_[source_hash];
+  source.used = std::max(source.used, key.number);
+  if (source.failed == key.number) source.failed = 0;
+  // It wrote a newer event than any row can know of.
+  source.asked = true;
+}
+
+void Keys::source_read(const UserId& sender, const std::string& name, std::uint64_t number) {
+  Source& source = sources_[hash_source(sender, name)];
+  source.used = std::max(source.used, number);
+  source.asked = true;
+}
+
+void Keys::failed(const UserId& sender, const IdempotencyKey& key) {
+  if (key.number == 0 || key.empty()) return;
+  Source& source = sources_[hash_source(sender, key.source)];
+  source.failed = source.failed == 0 ? key.number : std::min(source.failed, key.number);
+}
+
+void Keys::abandon(const UserId& sender, const IdempotencyKey& key) {
+  const auto source = sources_.find(hash_source(sender, key.source));
+  if (source != sources_.end() && source->second.failed == key.number) source->second.failed = 0;
+}
+
+void Keys::spill(Seq durable, std::uint64_t now, std::vector<Row>& rows) {
+  while (!blocks_.empty() && blocks_.front().newest_age + memory_ms <= now) {
+    rows.push_back({.table = Table::keys, .key = block_row_key(blocks_.front().first)});
+    blocks_.pop_front();
+  }
+  if (order_.size() <= most_recent) return;
+  protocol::KeyBlockRow block;
+  std::unordered_map<KeyHash, std::uint64_t, KeyHasher> numbers;
+  for (std::size_t i = 0; i < block_size; ++i) {
+    const auto at = recent_.find(order_[i]);
+    if (at == recent_.end()) continue;  // used again since
+    const Recent& recent = at->second;
+    if (recent.used.seq > durable) return;
+    block.marks.push_back({order_[i].low, recent.used.seq});
+    block.newest_age = std::max(block.newest_age, recent.used.age);
+    if (recent.number != 0) numbers[recent.source] = std::max(numbers[recent.source], recent.number);
+  }
+  for (std::size_t i = 0; i < block_size; ++i) {
+    recent_.erase(order_.front());
+    order_.pop_front();
+  }
+  for (const auto& [source, number] : numbers) {
+    rows.push_back({.table = Table::sources,
+                    .key = source_row_key(source),
+                    .value = protocol::encode_row(protocol::SourceRow{number})});
+    sources_in_store_ = true;
+  }
+  if (block.marks.empty() || block.newest_age + memory_ms <= now) return;
+  const auto expires = std::chrono::milliseconds(block.newest_age + memory_ms);
+  blocks_.push_back(block_of(block));
+  rows.push_back({.table = Table::keys,
+                  .key = block_row_key(blocks_.back().first),
+                  .value = protocol::encode_row(block),
+                  .expires = TimePoint(expires)});
+}
+
+void Keys::clear() {
+  recent_.clear();
+  order_.clear();
+  blocks_.clear();
+  std::erase_if(sources_, [](const auto& source) { return source.second.failed == 0; });
+  for (auto& [hash, source] : sources_) source = {.failed = source.failed};
+  sources_in_store_ = false;
+}
+
+void Keys::load_block(const protocol::KeyBlockRow& row) {
+  if (!row.marks.empty()) blocks_.push_back(block_of(row));
+}
+
+Seq Keys::loaded_to() const { return blocks_.empty() ? 0 : blocks_.back().last; }
+
+Keys::Block Keys::block_of(const protocol::KeyBlockRow& row) {
+  Block block{row.marks, row.marks.front().seq, row.marks.front().seq, row.newest_age};
+  for (const auto& mark : block.marks) {
+    block.first = std::min(block.first, mark.seq);
+    block.last = std::max(block.last, mark.seq);
+  }
+  std::sort(block.marks.begin(), block.marks.end(), [](const auto& a, const auto& b) { return a.hash < b.hash; });
+  return block;
+}
+
+}  // namespace core
+}  // namespace v1
+}  // namespace chatcore

@@ -1,0 +1,128 @@
+#include "core/local_session.h"
+
+#include <utility>
+
+#include "core/hub.h"
+#include "core/shard.h"
+
+namespace chatcore {
+inline namespace v1 {
+namespace detail {
+
+LocalSession::LocalSession(core::Core& core, std::uint64_t id, SessionOptions options)
+    : Session(core, id), options_(std::move(options)) {}
+
+void LocalSession::start() {
+  {
+    std::lock_guard lock(mutex_);
+    if (closed_) return;
+    started_ = true;
+  }
+  core::Shard& home = core_.home(options_.identity.user);
+  if (!begin(home, options_.identity, options_.resume)) queue(std::make_shared<const Bytes>(protocol::encode_reset()));
+  if (!options_.resume || options_.resume->empty()) home.hub().checkpoint_now(*this);
+}
+
+void LocalSession::refuse(const Error& why) { close(why); }
+
+void LocalSession::queue(Frame frame) {
+  {
+    std::lock_guard lock(mutex_);
+    if (closed_) return;
+    bytes_ += frame->size();
+    core::add(core_.counters.outbox_bytes, frame->size());
+    outbox_.push_back(std::move(frame));
+  }
+  if (!std::exchange(is_ready_, true) && home_) home_->ready(shared_from_this());
+}
+
+void LocalSession::flush() {
+  is_ready_ = false;
+  filled_.notify_all();
+  std::lock_guard lock(ready_mutex_);
+  if (options_.on_ready && !silent_) core::guarded(core_, [&] { options_.on_ready(); });
+}
+
+void LocalSession::close(const Error& why) {
+  {
+    std::lock_guard lock(mutex_);
+    if (std::exchange(closed_, true)) return;
+    outbox_.push_back(std::make_shared<const Bytes>(protocol::encode_closed(why)));
+  }
+  end();
+  flush();
+}
+
+bool LocalSession::has_room(std::size_t bytes) const {
+  std::lock_guard lock(mutex_);
+  return bytes_ + bytes <= options_.outbox_bytes;
+}
+
+bool LocalSession::half_full() const {
+  std::lock_guard lock(mutex_);
+  return bytes_ * 2 >= options_.outbox_bytes;
+}
+
+std::optional<Push> LocalSession::take() {
+  for (;;) {
+    Frame frame;
+    bool half = false;
+    {
+      std::lock_guard lock(mutex_);
+      if (outbox_.empty()) return {};
+      frame = std::move(outbox_.front());
+      outbox_.pop_front();
+      if (!closed_ || bytes_ >= frame->size()) {
+        half = bytes_ * 2 >= options_.outbox_bytes && (bytes_ - frame->size()) * 2 < options_.outbox_bytes;
+        const std::size_t size = std::min(bytes_, frame->size());
+        bytes_ -= size;
+        core::sub(core_.counters.outbox_bytes, size);
+      }
+    }
+    if (half) {
+      core_.home(options_.identity.user).post([self = shared_from_this()] {
+        static_cast<LocalSession&>(*self).room();
+      });
+    }
+    auto decoded = protocol::decode_server_frame(*frame);
+    if (!decoded) continue;  // our own bytes
+    if (auto* checkpoint = std::get_if<Checkpoint>(&*decoded)) {
+      std::lock_guard lock(mutex_);
+      taken_ = std::move(*checkpoint);
+    } else if (auto* push = std::get_if<Push>(&*decoded)) {
+      return std::move(*push);
+    }
+  }
+}
+
+bool LocalSession::wait(std::chrono::milliseconds time) {
+  std::unique_lock lock(mutex_);
+  return filled_.wait_for(lock, time, [&] { return !outbox_.empty(); });
+}
+
+Checkpoint LocalSession::checkpoint_taken() const {
+  std::lock_guard lock(mutex_);
+  return taken_;
+}
+
+bool LocalSession::enter_call() {
+  if (calls_.fetch_add(1) < core_.limits.session_requests) return true;
+  calls_.fetch_sub(1);
+  return false;
+}
+
+void LocalSession::leave_call() { calls_.fetch_sub(1); }
+
+void LocalSession::close_from_outside() {
+  {
+    std::lock_guard lock(ready_mutex_);
+    silent_ = true;  // from now on: what on_ready refers to may go
+  }
+  core_.home(options_.identity.user).post([self = shared_from_this()] {
+    self->close({ErrorCode::stopped, "the session was closed", {}});
+  });
+}
+
+}  // namespace detail
+}  // namespace v1
+}  // namespace chatcore

@@ -1,0 +1,56 @@
+#pragma once
+
+#include <condition_variable>
+#include <deque>
+#include <mutex>
+
+#include <chatcore/session.h>
+
+#include "core/session.h"
+
+namespace chatcore {
+inline namespace v1 {
+namespace detail {
+
+// A session of the host's, pulled from a bounded outbox. The outbox has a lock: the host takes from any thread.
+class LocalSession final : public core::Session {
+ public:
+  LocalSession(core::Core&, std::uint64_t id, SessionOptions);
+
+  void start();  // on the user's home shard
+  void refuse(const Error&);
+
+  // Any thread.
+  std::optional<Push> take();
+  bool wait(std::chrono::milliseconds);  // until there is something to take; false: there is nothing
+  Checkpoint checkpoint_taken() const;
+  bool enter_call();  // false: too many are under way
+  void leave_call();
+  void close_from_outside();
+  core::Caller caller_from_outside() const { return {options_.identity, id()}; }
+  core::Core& core() { return core_; }
+
+  void flush() override;
+  void close(const Error&) override;
+
+ private:
+  bool has_room(std::size_t bytes) const override;
+  bool half_full() const override;
+  void queue(Frame) override;
+
+  SessionOptions options_;
+  std::atomic<unsigned> calls_{0};
+  bool is_ready_ = false, silent_ = false;
+
+  std::recursive_mutex ready_mutex_;  // while the host is told; it may close the session meanwhile
+  mutable std::mutex mutex_;          // guards what follows
+  std::condition_variable filled_;
+  std::deque<Frame> outbox_;
+  std::size_t bytes_ = 0;
+  bool closed_ = false, started_ = false;
+  Checkpoint taken_{};
+};
+
+}  // namespace detail
+}  // namespace v1
+}  // namespace chatcore

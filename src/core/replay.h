@@ -1,0 +1,29 @@
+#pragma once
+
+#include <utility>
+#include <vector>
+
+#include "core/conversation.h"
+
+namespace chatcore {
+inline namespace v1 {
+namespace core {
+
+// A reader who catches up, as the writer sees him: what is published while the store is read for him is kept here, so
+// that what he read and what he will be published to meet without a hole.
+class Replay {
+ public:
+  explicit Replay(const UserId& user) : user_(user) {}
+
+  void collect(const std::vector<Publication>&);
+
+  std::vector<Frame> frames{};
+  bool overflowed = false;  // too much happened meanwhile: he has to read once more
+
+ private:
+  const UserId user_;
+};
+
+}  // namespace core
+}  // namespace v1
+}  // namespace chatcore

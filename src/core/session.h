@@ -1,0 +1,85 @@
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <optional>
+#include <unordered_map>
+#include <unordered_set>
+#include <vector>
+
+#include "core/checkpoint.h"
+#include "core/conversation.h"
+
+namespace chatcore {
+inline namespace v1 {
+namespace core {
+
+class Shard;
+
+// One session of a user, on the user's home shard: what is pushed to it, and how it catches up. Whether a connection or
+// the host takes what it says is for the two that derive from it.
+class Session : public std::enable_shared_from_this<Session> {
+ public:
+  Session(Core&, std::uint64_t id);
+  virtual ~Session();
+
+  std::uint64_t id() const { return id_; }
+  const Identity& identity() const { return identity_; }
+  Caller caller() const { return {identity_, id_}; }
+
+  // An event, from the hub. A conversation that is still being caught up with is left out: the replay brings it. True:
+  // the first one since the last checkpoint.
+  bool deliver(const ConversationId&, const Publication&);
+  // Something that is never stored: dropped where half the outbox is full. False: dropped.
+  bool show(const Frame&);
+  // Everything up to this batch is in the outbox.
+  void checkpoint(const Frame&);
+  bool wants_checkpoint() const { return delivered_ && !catch_up_; }
+
+  // Sends what is queued; from the shard, once a turn.
+  virtual void flush() = 0;
+  // Ends the session: the last push says why.
+  virtual void close(const Error&) = 0;
+
+ protected:
+  // Puts the session into the hub of its shard. `resume`: catches up with what came after it first. False: the place
+  // asked for is gone, the session begins now.
+  bool begin(Shard&, const Identity&, const std::optional<Checkpoint>& resume);
+  void end();
+
+  virtual bool has_room(std::size_t bytes) const = 0;
+  virtual bool half_full() const = 0;
+  virtual void queue(Frame) = 0;  // marks the session ready
+  void push(Frame);               // or closes the session, soon, where there is no room
+  void room();                    // there is room again: goes on catching up
+
+  const std::shared_ptr<Core> keep_;  // links and handles may outlive the engine
+  Core& core_;
+  Shard* home_ = nullptr;  // once begun
+  Identity identity_{};
+  std::uint64_t begun_at_ = 0;  // the batch
+
+ private:
+  // Catching up: see docs/architecture.md, "Resume".
+  struct CatchUp {
+    std::uint64_t batch{};
+    bool listing = true;  // what changed is not known yet: what is published now is noted
+    std::unordered_set<ConversationId> noted{};
+    std::unordered_map<ConversationId, std::optional<Seq>> behind{};  // and up to where they have been read
+    bool waiting = false;                                             // for a page
+  };
+  void list_changed();
+  void listed(Result<std::vector<ConversationId>>);
+  void next_page();
+  void page(const ConversationId&, Result<Replayed>);
+
+  const std::uint64_t id_;
+  std::unique_ptr<CatchUp> catch_up_;
+  bool delivered_ = false;  // since the last checkpoint
+  bool overflowed_ = false;
+};
+
+}  // namespace core
+}  // namespace v1
+}  // namespace chatcore

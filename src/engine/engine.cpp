@@ -1,0 +1,116 @@
+#include <chatcore/engine.h>
+
+#include <utility>
+
+#include "core/local_session.h"
+#include "engine/calls.h"
+#include "engine/engine_core.h"
+
+namespace chatcore {
+inline namespace v1 {
+
+Engine::Engine(std::shared_ptr<detail::EngineCore> core) : core_(std::move(core)) {}
+Engine::Engine(Engine&&) noexcept = default;
+
+Engine& Engine::operator=(Engine&& other) noexcept {
+  if (this != &other) {
+    if (core_) static_cast<void>(stop(std::chrono::seconds(1)));
+    core_ = std::move(other.core_);
+  }
+  return *this;
+}
+
+Engine::~Engine() {
+  if (core_) static_cast<void>(stop(std::chrono::seconds(1)));
+}
+
+Result<Engine> Engine::open(EngineOptions options) {
+  auto core = detail::EngineCore::open(std::move(options));
+  if (!core) return core.error();
+  return Engine(std::move(*core));
+}
+
+template <Request R>
+void Engine::call(Identity as, R request, Done<typename R::Reply> done) {
+  detail::start_call<R>(core_->core(), {std::move(as), 0}, std::move(request), std::move(done));
+}
+
+Session Engine::open_session(SessionOptions options) { return Session(core_->open_session(std::move(options))); }
+
+void Engine::attach(std::shared_ptr<Connection> connection, AttachOptions options) {
+  core_->attach(std::move(connection), std::move(options));
+}
+
+Result<Endpoint> Engine::listen(std::unique_ptr<Transport> transport) { return core_->listen(std::move(transport)); }
+
+PollResult Engine::poll(std::chrono::microseconds budget) noexcept { return core_->poll(budget); }
+void Engine::run() noexcept { core_->run(); }
+Status Engine::stop(std::chrono::milliseconds deadline) noexcept { return core_->stop(deadline); }
+Stats Engine::stats() const noexcept { return core_->stats(); }
+
+// ---- Session
+
+Session::Session() = default;
+Session::Session(std::shared_ptr<detail::LocalSession> session) : session_(std::move(session)) {}
+Session::Session(Session&&) noexcept = default;
+
+Session& Session::operator=(Session&& other) noexcept {
+  if (this != &other) {
+    close();
+    session_ = std::move(other.session_);
+  }
+  return *this;
+}
+
+Session::~Session() { close(); }
+
+template <Request R>
+void Session::call(R request, Done<typename R::Reply> done) {
+  if (!session_) return;
+  detail::LocalSession& session = *session_;
+  core::Core& core = session.core();
+  if (!session.enter_call()) {
+    core.shards.front()->post([keep = core.shared_from_this(), done = std::move(done)]() mutable {
+      if (done) {
+        core::guarded(*keep, [&] {
+          done(Error{ErrorCode::overloaded, "too many requests of this session are under way", std::chrono::milliseconds(10)});
+        });
+      }
+    });
+    return;
+  }
+  detail::start_call<R>(core, session.caller_from_outside(), std::move(request), std::move(done),
+                        [keep = session_] { keep->leave_call(); });
+}
+
+std::optional<Push> Session::take(std::chrono::milliseconds wait) {
+  if (!session_) return {};
+  const auto end = std::chrono::steady_clock::now() + wait;
+  for (;;) {
+    if (auto push = session_->take()) return push;
+    core::Core& core = session_->core();
+    const auto left = end - std::chrono::steady_clock::now();
+    // With no time to wait, what has happened is still shown: one look at what there is to do.
+    if (core.help && core.help()) {
+      if (auto push = session_->take()) return push;
+      if (left > std::chrono::nanoseconds(0)) continue;
+    }
+    if (left <= std::chrono::nanoseconds(0)) return {};
+    session_->wait(std::min(std::chrono::ceil<std::chrono::milliseconds>(left), std::chrono::milliseconds(core.help ? 1 : 1000)));
+  }
+}
+
+Checkpoint Session::checkpoint() const { return session_ ? session_->checkpoint_taken() : Checkpoint{}; }
+
+void Session::close() {
+  if (auto session = std::exchange(session_, nullptr)) session->close_from_outside();
+}
+
+#define CHATCORE_INSTANTIATE(R)                                                    \
+  template CHATCORE_API void Engine::call<R>(Identity, R, Done<typename R::Reply>); \
+  template CHATCORE_API void Session::call<R>(R, Done<typename R::Reply>);
+CHATCORE_FOR_EACH_REQUEST(CHATCORE_INSTANTIATE)
+#undef CHATCORE_INSTANTIATE
+
+}  // namespace v1
+}  // namespace chatcore

@@ -1,0 +1,245 @@
+#include "engine/engine_core.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "core/connection_session.h"
+#include "core/hub.h"
+#include "core/inbox.h"
+#include "core/local_session.h"
+#include "core/shard.h"
+#include "core/store.h"
+#include "features/table.h"
+
+namespace chatcore {
+inline namespace v1 {
+namespace detail {
+namespace {
+
+class SystemClock final : public Clock {
+ public:
+  TimePoint wall() override {
+    return std::chrono::time_point_cast<std::chrono::milliseconds>(std::chrono::system_clock::now());
+  }
+  SteadyTime steady() override { return std::chrono::steady_clock::now(); }
+};
+
+constexpr std::chrono::minutes sweep_every{1};
+
+Error invalid(std::string what) { return {ErrorCode::invalid, std::move(what), {}}; }
+
+Status check(const EngineOptions& options) {
+  const Limits& limits = options.limits;
+  if (!options.storage) {
+    return invalid("EngineOptions::storage is missing: give make_rocksdb_storage({.path = ...}) or make_memory_storage()");
+  }
+  if (options.shards < 1 || options.shards > 64) return invalid("EngineOptions::shards: 1 to 64");
+  if (options.threads > 64) return invalid("EngineOptions::threads: 0 to 64");
+  if (options.storage_threads && *options.storage_threads == 0 && options.threads != 0) {
+    return invalid("EngineOptions::storage_threads: 0 only where threads is 0 too, as the storage blocks");
+  }
+  if (options.storage_threads && *options.storage_threads > 64) {
+    return invalid("EngineOptions::storage_threads: 0 to 64");
+  }
+  if (limits.frame_bytes < 1024 || limits.frame_bytes > (16u << 20)) {
+    return invalid("Limits::frame_bytes: 1 KiB to 16 MiB");
+  }
+  if (limits.text_bytes + limits.content_bytes + limits.metadata_bytes + 4096 > limits.frame_bytes) {
+    return invalid("Limits::frame_bytes: must hold text_bytes + content_bytes + metadata_bytes and 4 KiB");
+  }
+  if (limits.outbox_bytes < 2 * limits.frame_bytes) {
+    return invalid("Limits::outbox_bytes: at least twice frame_bytes");
+  }
+  if (limits.session_requests == 0 || limits.engine_requests == 0 || limits.page_items == 0) {
+    return invalid("Limits::session_requests, engine_requests and page_items: at least 1");
+  }
+  if (limits.group_members == 0 || limits.login.count() <= 0 || limits.heartbeat.count() <= 0) {
+    return invalid("Limits::group_members, login and heartbeat: more than 0");
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<std::shared_ptr<EngineCore>> EngineCore::open(EngineOptions options) {
+  if (Status ok = check(options); !ok) return ok.error();
+  std::shared_ptr<EngineCore> engine(new EngineCore(options));
+  if (Status started = engine->start(options); !started) return started.error();
+  return engine;
+}
+
+EngineCore::EngineCore(EngineOptions& options)
+    : core_(std::make_shared<core::Core>()),
+      authenticator_(std::move(options.authenticator)),
+      host_wake_(std::move(options.runtime.wake)),
+      thread_count_(options.threads) {
+  core_->limits = options.limits;
+  core_->durability = options.durability;
+  core_->clock = options.runtime.clock ? std::move(options.runtime.clock) : std::make_shared<SystemClock>();
+  core_->random_source = std::move(options.runtime.random);
+  core_->log_sink = std::move(options.runtime.log);
+  core_->authenticator = authenticator_.get();
+  core_->requests = &features::wire_table;
+}
+
+Status EngineCore::start(EngineOptions& options) {
+  std::shared_ptr<Storage> storage = std::move(options.storage);
+  Result<StoreInfo> info = Error{ErrorCode::storage_unavailable, "the storage threw an exception while it was opened", {}};
+  std::uint64_t time = 0;
+  Status recovered;
+  try {
+    info = storage->open(options.durability);
+    if (!info) return info.error();
+    if (info->durability < options.durability) {
+      return invalid("EngineOptions::durability: more than this storage can give; ask for less, or take another storage");
+    }
+    recovered = core::recover_inbox(*storage, info->last_batch, options.shards);
+    if (!recovered) return recovered;
+    auto persisted = core::read_number(*storage, "time");
+    if (!persisted) return persisted.error();
+    time = *persisted;
+  } catch (...) {
+    return Error{ErrorCode::storage_unavailable, "the storage threw an exception while it was opened", {}};
+  }
+  core_->epoch = info->epoch;
+  core_->first_batch = info->last_batch;
+  core_->time.start(*core_->clock, time);
+  for (unsigned i = 0; i < options.shards; ++i) core_->shards.push_back(std::make_unique<core::Shard>(*core_, i));
+
+  const unsigned storage_threads =
+      options.storage_threads.value_or(options.threads == 0 ? 0 : std::min(2u, 1 + info->max_concurrency));
+  const bool with_store = storage_threads == 0;
+  for (unsigned i = 0; i < std::max(1u, thread_count_); ++i) {
+    loops_.push_back(std::make_unique<Loop>(*core_, with_store));
+  }
+  for (auto& shard : core_->shards) {
+    Loop& loop = *loops_[shard->index() % loops_.size()];
+    loop.add(*shard);
+    shard->on_wake([&loop] { loop.wake(); });
+    shard->post([this, &shard = *shard] { sweep(shard); });
+  }
+  // Last: its threads tell the shards what they did.
+  core_->store = std::make_unique<core::Store>(*core_, std::move(storage), storage_threads);
+  core_->store->on_wake([&loop = *loops_.front()] { loop.wake(); });
+  if (thread_count_ == 0) {
+    loops_.front()->on_idle_wake(&host_wake_);
+    core_->help = [engine = weak_from_this()] {
+      const auto self = engine.lock();
+      return self && self->poll(std::chrono::milliseconds(1)).handled > 0;
+    };
+  }
+  start_threads();
+  return {};
+}
+
+void EngineCore::sweep(core::Shard& shard) {
+  shard.conversations().sweep();
+  shard.after(sweep_every, [this, &shard] { sweep(shard); });
+}
+
+void EngineCore::start_threads() {
+  for (unsigned i = 0; i < thread_count_; ++i) {
+    {
+      std::lock_guard lock(mutex_);
+      ++running_;
+    }
+    // It keeps the engine alive where it hangs in the host's code past the end of stop().
+    threads_.emplace_back([self = shared_from_this(), &loop = *loops_[i]] {
+      loop.run();
+      std::lock_guard lock(self->mutex_);
+      --self->running_;
+      self->ended_.notify_all();
+    });
+  }
+}
+
+EngineCore::~EngineCore() = default;
+
+void EngineCore::attach(std::shared_ptr<Connection> connection, AttachOptions options) {
+  if (!connection) return;
+  if (core_->stopping) {
+    core::guarded(*core_, [&] { connection->close({ErrorCode::stopped, "the server is stopping", {}}); });
+    return;
+  }
+  const std::uint64_t id = ++core_->last_session;
+  core::Shard& lobby = *core_->shards[id % core_->shards.size()];
+  auto session = std::make_shared<core::ConnectionSession>(*core_, lobby, id, std::move(connection), std::move(options));
+  lobby.post([session = std::move(session)] { session->start(); });
+}
+
+std::shared_ptr<LocalSession> EngineCore::open_session(SessionOptions options) {
+  const Identity who = options.identity;
+  auto session = std::make_shared<LocalSession>(*core_, ++core_->last_session, std::move(options));
+  if (who.user.empty()) {
+    session->refuse({ErrorCode::invalid, "SessionOptions::identity names no user", {}});
+  } else if (core_->stopping) {
+    session->refuse({ErrorCode::stopped, "the engine is stopped", {}});
+  } else {
+    core_->home(who.user).post([session] { session->start(); });
+  }
+  return session;
+}
+
+Result<Endpoint> EngineCore::listen(std::unique_ptr<Transport> transport) {
+  if (!transport) return invalid("listen: no transport");
+  if (core_->stopping) return Error{ErrorCode::stopped, "the engine is stopped", {}};
+  std::shared_ptr<Transport> shared = std::move(transport);
+  Result<Endpoint> endpoint = Error{ErrorCode::transport_failed, "the transport threw an exception", {}};
+  core::guarded(*core_, [&] { endpoint = shared->start(*this); });
+  if (!endpoint) return endpoint;
+  std::size_t index;
+  {
+    std::lock_guard lock(mutex_);
+    index = transports_.size();
+    transports_.push_back(shared);
+  }
+  loops_[index % loops_.size()]->add(std::move(shared));
+  return endpoint;
+}
+
+PollResult EngineCore::poll(std::chrono::microseconds budget) {
+  if (thread_count_ != 0 || stopped_) return {};
+  if (poller_ == std::this_thread::get_id()) return {};  // in a callback
+  std::unique_lock lock(polling_, std::try_to_lock);
+  if (!lock) return {};  // another thread polls
+  poller_ = std::this_thread::get_id();
+  const PollResult result = loops_.front()->poll(budget);
+  poller_ = std::thread::id();
+  return result;
+}
+
+void EngineCore::run() {
+  if (thread_count_ == 0) {
+    std::unique_lock lock(polling_, std::try_to_lock);
+    if (!lock) return;
+    poller_ = std::this_thread::get_id();
+    loops_.front()->on_idle_wake(nullptr);
+    loops_.front()->run();
+    loops_.front()->on_idle_wake(&host_wake_);
+    poller_ = std::thread::id();
+    return;
+  }
+  std::unique_lock lock(mutex_);
+  ended_.wait(lock, [&] { return stop_began_ || running_ == 0; });
+}
+
+Stats EngineCore::stats() const {
+  const core::Counters& c = core_->counters;
+  return {.messages = c.messages,
+          .duplicates = c.duplicates,
+          .deliveries = c.deliveries,
+          .commits = c.commits,
+          .failed_changes = c.failed_changes,
+          .refused = c.refused,
+          .closed_slow = c.closed_slow,
+          .closed_malformed = c.closed_malformed,
+          .callback_exceptions = c.callback_exceptions,
+          .sessions = c.sessions,
+          .connections = c.connections,
+          .conversations = c.conversations,
+          .outbox_bytes = c.outbox_bytes};
+}
+
+}  // namespace detail
+}  // namespace v1
+}  // namespace chatcore

@@ -1,0 +1,48 @@
+#pragma once
+
+#include <string_view>
+
+#include "core/conversation.h"
+#include "core/shard.h"
+#include "features/features.h"
+#include "protocol/codec.h"
+
+// What several features need.
+
+namespace chatcore {
+inline namespace v1 {
+namespace features {
+
+// The conversation that a request goes to. A direct one's id is made of its pair, so that both sides find it.
+ConversationId conversation_of(const Caller&, const Target&);
+ConversationId direct_id(const UserId&, const UserId&);
+inline constexpr char reserved = '~';  // ids of our own begin with it
+
+Status check_id(const ConversationId&, std::string_view field);
+Status check_target(const Caller&, const Target&, std::string_view field);
+Status check_key(const IdempotencyKey&);
+Status check_content(const Limits&, const Content&);
+Status check_settings_values(const Limits&, const ConversationSettings&);
+Status check_limit(const Limits&, std::uint32_t& limit);
+Status check_user(const Caller&);  // the host itself has no list, no cursors
+
+// An attempt to change what `call` names: key and digest are taken from it.
+template <class R>
+core::Attempt attempt_of(Call<R>& call, core::Attempt::From from = core::Attempt::From::members) {
+  core::Attempt attempt{.by = call.by, .from = from, .reply = std::move(call.reply)};
+  if (!call.request.key.empty()) {
+    attempt.key = std::exchange(call.request.key, {});
+    attempt.digest = protocol::digest_of(R::id, protocol::encode(call.request));
+  }
+  return attempt;
+}
+
+// Whether he who asks may do what needs this role. In a direct conversation only what two members may do.
+Status require(const core::Draft&, Role);
+Status require_group(const core::Draft&);
+// His role; the host's is above all.
+Role role_of(const core::Draft&);
+
+}  // namespace features
+}  // namespace v1
+}  // namespace chatcore

@@ -1,0 +1,115 @@
+#include <algorithm>
+
+#include "core/reader.h"
+#include "features/common.h"
+
+namespace chatcore {
+inline namespace v1 {
+namespace features {
+namespace {
+
+// What the reader is told of the seqs that a page covers and does not show.
+void explain(std::vector<Gap>& gaps, const core::ReadPage& page, const std::vector<protocol::Interval>& intervals) {
+  if (page.covers_to == 0) return;
+  Seq from = page.covers_from;
+  if (from < page.oldest) {
+    gaps.push_back({from, std::min(page.oldest - 1, page.covers_to), Gap::Why::trimmed});
+    from = page.oldest;
+  }
+  core::add_gaps(intervals, from, page.covers_to, gaps);
+}
+
+template <class Page>
+Page to_answer(core::ReadPage&& read, const std::vector<protocol::Interval>& intervals, Seq head,
+               const std::string& epoch) {
+  Page page;
+  for (auto& [seq, bytes] : read.events) page.raw.push_back(std::move(bytes));
+  page.covers_from = read.covers_to == 0 ? 0 : read.covers_from;
+  page.covers_to = read.covers_to;
+  page.oldest = read.oldest;
+  page.head = head;
+  page.epoch = epoch;
+  page.more = read.more;
+  explain(page.gaps, read, intervals);
+  return page;
+}
+
+// Reads with `read` what `range` says, once the conversation is in memory and the caller known to it.
+template <class C, class Prepare, class Read, class Finish>
+void read_page(Shard& shard, C call, Prepare prepare, Read read, Finish finish) {
+  auto conversation = shard.conversations().get(call.request.conversation);
+  conversation->when_ready([&shard, conversation, call = std::move(call), prepare, read, finish](Status ready) mutable {
+    if (!ready) return call.reply(ready.error());
+    auto visible = conversation->visible_to(call.by.who);
+    if (!visible) return call.reply(visible.error());
+    core::ReadRange range{.head = conversation->durable().head,
+                          .limit = call.request.limit,
+                          .reader = call.by.who.user,
+                          .intervals = *visible};
+    const bool anything = prepare(call.request, range);
+    const Seq head = range.head;
+    shard.core().store->read(
+        shard,
+        [partition = "c:" + conversation->id().string(), range = std::move(range), read,
+         anything](Storage& storage) -> Result<core::ReadPage> {
+          if (!anything) return core::ReadPage{.oldest = 1};
+          return read(storage, partition, range);
+        },
+        [&shard, call = std::move(call), visible = std::move(*visible), head,
+         finish](Result<core::ReadPage> page) mutable {
+          if (!page) return call.reply(page.error());
+          call.reply(finish(std::move(*page), visible, head, shard.core().epoch));
+        });
+  });
+}
+
+}  // namespace
+
+Status check_history(Core& core, const Caller&, ReadHistory& request) {
+  if (Status ok = check_id(request.conversation, "conversation"); !ok) return ok;
+  if (request.direction != Direction::forward && request.direction != Direction::backward) {
+    return Error{ErrorCode::invalid, "direction: 1 or 2", {}};
+  }
+  return check_limit(core.limits, request.limit);
+}
+
+void read_history(Shard& shard, Call<ReadHistory, protocol::RawHistoryPage> call) {
+  read_page(
+      shard, std::move(call),
+      [](const ReadHistory& request, core::ReadRange& range) {
+        range.direction = request.direction;
+        const bool forward = request.direction == Direction::forward;
+        range.start = request.start != 0 ? request.start : forward ? 1 : range.head;
+        if (!forward) range.start = std::min(range.start, range.head);
+        return range.start <= range.head;
+      },
+      core::read_messages,
+      [](core::ReadPage page, const auto& visible, Seq head, const std::string& epoch) {
+        return to_answer<protocol::RawHistoryPage>(std::move(page), visible, head, epoch);
+      });
+}
+
+Status check_sync(Core& core, const Caller&, Sync& request) {
+  if (Status ok = check_id(request.conversation, "conversation"); !ok) return ok;
+  return check_limit(core.limits, request.limit);
+}
+
+void sync(Shard& shard, Call<Sync, protocol::RawSyncPage> call) {
+  read_page(
+      shard, std::move(call),
+      [](const Sync& request, core::ReadRange& range) {
+        range.direction = Direction::forward;
+        range.start = request.after + 1;
+        return range.start != 0 && range.start <= range.head;
+      },
+      core::read_all,
+      [](core::ReadPage page, const auto& visible, Seq head, const std::string& epoch) {
+        auto answer = to_answer<protocol::RawSyncPage>(std::move(page), visible, head, epoch);
+        if (!answer.more) answer.live_from = head + 1;
+        return answer;
+      });
+}
+
+}  // namespace features
+}  // namespace v1
+}  // namespace chatcore

@@ -1,0 +1,160 @@
+#include <algorithm>
+
+#include "core/inbox.h"
+#include "core/reader.h"
+#include "features/common.h"
+
+namespace chatcore {
+inline namespace v1 {
+namespace features {
+namespace {
+
+constexpr std::uint32_t most_unread = 100;
+
+struct Listed {
+  core::InboxPage page{};
+  std::vector<Seq> cursors{};
+};
+
+Result<Listed> read_list(Storage& storage, const UserId& user, const std::string& after, std::uint32_t limit) {
+  auto page = core::read_inbox(storage, user, after, limit);
+  if (!page) return page.error();
+  Listed listed{.page = std::move(*page)};
+  for (const auto& entry : listed.page.entries) {
+    auto row = storage.row("u:" + user.string(), Table::cursors, entry.conversation.view());
+    if (!row) return row.error();
+    Seq cursor = 0;
+    if (*row) {
+      auto number = protocol::decode_row<protocol::NumberRow>(*(*row)->value);
+      if (!number) return number.error();
+      cursor = number->number;
+    }
+    listed.cursors.push_back(cursor);
+  }
+  return listed;
+}
+
+// The preview and what is unread, from the recent tail.
+Result<ConversationEntry> summarize(Storage& storage, const std::string& partition, const core::ReadRange& range,
+                                    ConversationEntry entry) {
+  auto page = core::read_messages(storage, partition, range);
+  if (!page) return page.error();
+  for (const auto& [seq, bytes] : page->events) {
+    auto event = protocol::decode<Event>(bytes);
+    if (!event) return event.error();
+    if (entry.active == TimePoint{}) entry.active = event->time;
+    const auto* posted = event->as<MessagePosted>();
+    if (!posted) continue;
+    if (seq > entry.read && !posted->deleted && event->sender != range.reader) {
+      if (entry.unread == most_unread) {
+        entry.unread_more = true;
+        break;
+      }
+      ++entry.unread;
+    }
+    if (!entry.last) entry.last = std::make_shared<const Event>(std::move(*event));
+  }
+  return entry;
+}
+
+// On the conversation's shard.
+void summary(Shard& shard, const ConversationId& id, const Identity& who, Seq cursor,
+             core::Reply<ConversationEntry> reply) {
+  auto conversation = shard.conversations().get(id);
+  conversation->when_ready([&shard, conversation, who, cursor, reply = std::move(reply)](Status ready) mutable {
+    if (!ready) return reply(ready.error());
+    auto info = info_for(*conversation, who);
+    if (!info) return reply(info.error());
+    auto visible = conversation->visible_to(who);
+    ConversationEntry entry{.info = std::move(*info), .read = cursor};
+    const Seq head = entry.info.head;
+    core::ReadRange range{.start = head,
+                          .direction = Direction::backward,
+                          .head = head,
+                          .limit = static_cast<std::uint32_t>(std::clamp<Seq>(head - std::min(head, cursor), 10, 110)),
+                          .reader = who.user,
+                          .intervals = std::move(*visible)};
+    shard.core().store->read(
+        shard,
+        [partition = "c:" + conversation->id().string(), range = std::move(range), entry = std::move(entry)](Storage& storage) mutable {
+          return summarize(storage, partition, range, std::move(entry));
+        },
+        [reply = std::move(reply)](Result<ConversationEntry> summed) mutable { reply(std::move(summed)); });
+  });
+}
+
+struct Gathering {
+  core::Reply<ConversationsPage> reply{};
+  ConversationsPage page{};
+  std::vector<bool> kept{};
+  std::size_t left = 0;
+  Status failed{};
+
+  void over() {
+    if (!failed) return reply(failed.error());
+    std::size_t to = 0;
+    for (std::size_t i = 0; i < kept.size(); ++i) {
+      if (kept[i]) {
+        if (to != i) page.conversations[to] = std::move(page.conversations[i]);
+        ++to;
+      }
+    }
+    page.conversations.resize(to);
+    reply(std::move(page));
+  }
+};
+
+void gather(Shard& home, const Identity& who, Listed listed, core::Reply<ConversationsPage> reply) {
+  auto gathering = std::make_shared<Gathering>();
+  gathering->reply = std::move(reply);
+  gathering->page.next = std::move(listed.page.next);
+  gathering->left = listed.page.entries.size();
+  gathering->page.conversations.resize(gathering->left);
+  gathering->kept.resize(gathering->left);
+  if (gathering->left == 0) return gathering->over();
+  for (std::size_t i = 0; i < listed.page.entries.size(); ++i) {
+    const ConversationId id = listed.page.entries[i].conversation;
+    Shard& shard = home.core().home(id);
+    shard.post([&shard, &home, id, who, cursor = listed.cursors[i], gathering, i] {
+      summary(shard, id, who, cursor, [&home, gathering, i](Result<ConversationEntry> entry) {
+        home.post([gathering, i, entry = std::move(entry)]() mutable {
+          if (entry) {
+            gathering->page.conversations[i] = std::move(*entry);
+            gathering->kept[i] = true;
+          } else if (entry.error().code != ErrorCode::no_such_conversation) {
+            gathering->failed = entry.error();
+          }
+          if (--gathering->left == 0) gathering->over();
+        });
+      });
+    });
+  }
+}
+
+}  // namespace
+
+Status check_list(Core& core, const Caller& by, ListConversations& request) {
+  if (Status ok = check_user(by); !ok) return ok;
+  if (request.after.size() > 256) return Error{ErrorCode::invalid, "after: not one of ours", {}};
+  return check_limit(core.limits, request.limit);
+}
+
+// The entries lie behind the commits: they are written first, so that the list shows what was acknowledged.
+void list_conversations(Shard& home, Call<ListConversations> call) {
+  home.inbox().flush_then([&home, call = std::move(call)](Status flushed) mutable {
+    if (!flushed) return call.reply(flushed.error());
+    home.core().store->read(
+        home,
+        [user = call.by.who.user, after = call.request.after, limit = call.request.limit](Storage& storage) {
+          return read_list(storage, user, after, limit);
+        },
+        [&home, call = std::move(call)](Result<Listed> listed) mutable {
+          if (!listed) return call.reply(listed.error());
+          gather(home, call.by.who, std::move(*listed), std::move(call.reply));
+        });
+  });
+}
+
+}  // namespace features
+}  // namespace v1
+}  // namespace chatcore

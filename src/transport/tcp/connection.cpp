@@ -1,0 +1,264 @@
+#include "transport/tcp/connection.h"
+
+#include <algorithm>
+#include <array>
+#include <boost/asio/buffer.hpp>
+#include <utility>
+
+namespace chatcore {
+inline namespace v1 {
+namespace tcp {
+namespace {
+
+constexpr std::size_t frames_a_write = 32;            // two buffers each: all that Asio gathers in a call
+constexpr std::size_t read_bytes_a_turn = 256 << 10;  // then others have theirs
+constexpr std::chrono::seconds closing_time{1};
+
+bool would_block(const error_code& error) {
+  return error == asio::error::would_block || error == asio::error::try_again;
+}
+
+}  // namespace
+
+std::string to_string(const tcp::endpoint& endpoint) {
+  const auto address = endpoint.address();
+  const std::string ip = address.is_v6() ? "[" + address.to_string() + "]" : address.to_string();
+  return ip + ":" + std::to_string(endpoint.port());
+}
+
+void close_all(Loop& loop) {
+  const auto connections = loop.connections();
+  for (const auto& connection : connections) connection->finish({ErrorCode::stopped, "the transport is stopped", {}});
+}
+
+std::shared_ptr<TcpConnection> TcpConnection::make(Loop& loop, tcp::socket socket, std::size_t frame_bytes) {
+  error_code ignored;
+  socket.non_blocking(true, ignored);
+  socket.set_option(tcp::no_delay(true), ignored);
+  socket.set_option(asio::socket_base::keep_alive(true), ignored);
+  const tcp::endpoint peer = socket.remote_endpoint(ignored);
+  auto connection = std::make_shared<TcpConnection>(loop, std::move(socket), peer, frame_bytes);
+  loop.connections().insert(connection);
+  return connection;
+}
+
+TcpConnection::TcpConnection(Loop& loop, tcp::socket socket, tcp::endpoint peer, std::size_t frame_bytes)
+    : loop_(loop), peer_(std::move(peer)), cutter_(frame_bytes), socket_(std::move(socket)) {}
+
+void TcpConnection::post(void (TcpConnection::*step)()) {
+  loop_.post([self = shared_from_this(), step] { ((*self).*step)(); });
+}
+
+void TcpConnection::attached(Link link) {
+  {
+    std::lock_guard lock(mutex_);
+    if (socket_) {
+      link_ = std::move(link);
+      return post(&TcpConnection::arm_read);
+    }
+  }
+  link.closed(reason());  // the transport stopped meanwhile
+}
+
+// ---- reading
+
+void TcpConnection::arm_read() {
+  if (!socket_ || is_reading_ || heard_end_ || (is_paused_ && !is_closing_)) return;
+  is_reading_ = true;
+  socket_->async_wait(tcp::socket::wait_read, [self = shared_from_this()](const error_code&) {
+    self->is_reading_ = false;
+    self->readable();
+  });
+}
+
+void TcpConnection::readable() {
+  for (std::size_t read = 0; read < read_bytes_a_turn;) {
+    if (!socket_ || (is_paused_ && !is_closing_)) return;
+    error_code error;
+    const std::size_t count = socket_->read_some(asio::buffer(loop_.buffer()), error);
+    if (would_block(error)) break;
+    if (error) {
+      heard_end_ = error == asio::error::eof;
+      if (heard_end_ && is_closing_ && !said_end_) return;  // it may still be reading what we send
+      if (is_closing_) return finish(reason());
+      return finish(heard_end_ ? Error{ErrorCode::transport_failed, "the peer closed the connection", {}}
+                               : failure("the connection is lost", error));
+    }
+    // While it closes, what still comes is read and dropped: unread, it would make the kernel reset the connection,
+    // and what was sent last be lost.
+    if (!is_closing_ && !deliver(count)) return;
+    read += count;
+    if (count < Loop::buffer_bytes) break;
+  }
+  arm_read();
+}
+
+bool TcpConnection::deliver(std::size_t count) {
+  const auto bytes = std::span<const std::byte>(loop_.buffer()).first(count);
+  Link link = link_;  // what it is told may end in finish(), which lets go of the other
+  const bool good = cutter_.feed(bytes, [&](std::span<const std::byte> frame) {
+    link.receive(frame);
+    return !is_closing_;
+  });
+  if (good) return socket_.has_value();
+  finish({ErrorCode::malformed_frame, "a frame of " + std::to_string(cutter_.bad_length()) + " bytes", {}});
+  return false;
+}
+
+// ---- writing
+
+SendResult TcpConnection::send(std::span<const Frame> frames) {
+  std::lock_guard lock(mutex_);
+  if (!socket_ || is_closing_) return {.taken = 0, .closed = true};
+  std::size_t taken = 0;
+  error_code error;
+  while (!rest_ && taken < frames.size() && !error) {
+    error = write(frames.subspan(taken, std::min(frames.size() - taken, frames_a_write)), taken);
+  }
+  if (error && !would_block(error)) {
+    is_closing_ = true;
+    why_ = failure("the connection is lost", error);
+    post(&TcpConnection::broken);
+    return {.taken = 0, .closed = true};
+  }
+  if (taken < frames.size()) owes_writable_ = true;
+  if ((rest_ || owes_writable_) && !std::exchange(waits_, true)) post(&TcpConnection::arm_write);
+  return {.taken = taken};
+}
+
+// With the mutex. Adds to `taken` the frames of which anything was written; the last of them may stay in rest_.
+error_code TcpConnection::write(std::span<const Frame> frames, std::size_t& taken) {
+  std::array<Header, frames_a_write> headers;
+  std::array<asio::const_buffer, 2 * frames_a_write> buffers;
+  for (std::size_t i = 0; i < frames.size(); ++i) {
+    headers[i] = header_of(frames[i]->size());
+    buffers[2 * i] = asio::buffer(headers[i]);
+    buffers[2 * i + 1] = asio::buffer(*frames[i]);
+  }
+  error_code error;
+  std::size_t written = socket_->write_some(std::span(buffers).first(2 * frames.size()), error);
+  for (const Frame& frame : frames) {
+    if (written == 0) break;
+    ++taken;
+    const std::size_t whole = header_bytes + frame->size();
+    if (written < whole) {
+      rest_ = frame;
+      written_ = written;
+      break;
+    }
+    written -= whole;
+  }
+  return error;
+}
+
+// With the mutex.
+error_code TcpConnection::write_rest() {
+  error_code error;
+  while (rest_ && !error) {
+    const Header header = header_of(rest_->size());
+    const std::size_t of_header = std::min(written_, header_bytes), of_frame = written_ - of_header;
+    const std::array<asio::const_buffer, 2> buffers{asio::buffer(header) + of_header, asio::buffer(*rest_) + of_frame};
+    written_ += socket_->write_some(buffers, error);
+    if (written_ == header_bytes + rest_->size()) rest_.reset();
+  }
+  return error;
+}
+
+void TcpConnection::arm_write() {
+  if (!socket_) return;
+  socket_->async_wait(tcp::socket::wait_write, [self = shared_from_this()](const error_code&) { self->writable(); });
+}
+
+void TcpConnection::writable() {
+  error_code error;
+  bool is_closing = false, tell = false;
+  {
+    std::lock_guard lock(mutex_);
+    if (!socket_) return;
+    error = write_rest();
+    is_closing = is_closing_;
+    waits_ = rest_ != nullptr;
+    if (!waits_) tell = std::exchange(owes_writable_, false);
+  }
+  if (error && !would_block(error)) {
+    finish(is_closing ? reason() : failure("the connection is lost", error));
+  } else if (error) {
+    arm_write();
+  } else if (is_closing) {
+    sent_all();
+  } else if (tell) {
+    Link link = link_;
+    link.writable();
+  }
+}
+
+// ---- from outside
+
+void TcpConnection::pause_reading(bool pause) {
+  std::lock_guard lock(mutex_);
+  const bool was_paused = is_paused_.exchange(pause);
+  if (was_paused && !pause && socket_) post(&TcpConnection::arm_read);
+}
+
+void TcpConnection::close(const Error& why) {
+  std::lock_guard lock(mutex_);
+  if (!socket_ || is_closing_.exchange(true)) return;
+  why_ = why;
+  post(&TcpConnection::begin_close);
+}
+
+// ---- the end
+
+void TcpConnection::begin_close() {
+  if (!socket_) return;
+  deadline_ = std::make_unique<asio::steady_timer>(loop_.context(), closing_time);
+  deadline_->async_wait([self = shared_from_this()](const error_code& error) {
+    if (!error) self->finish(self->reason());
+  });
+  {
+    std::lock_guard lock(mutex_);
+    if (rest_) return;  // writable() goes on with it
+  }
+  sent_all();
+}
+
+// Says that nothing more comes, and closes once the peer has said so too.
+void TcpConnection::sent_all() {
+  if (!socket_ || said_end_) return;
+  said_end_ = true;
+  error_code error;
+  socket_->shutdown(tcp::socket::shutdown_send, error);
+  if (error || heard_end_) return finish(reason());
+  arm_read();
+}
+
+void TcpConnection::broken() { finish(reason()); }
+
+Error TcpConnection::reason() {
+  std::lock_guard lock(mutex_);
+  return why_;
+}
+
+void TcpConnection::finish(const Error& why) {
+  const auto self = shared_from_this();
+  Link link;
+  {
+    std::lock_guard lock(mutex_);
+    if (!socket_) return;
+    error_code ignored;
+    socket_->shutdown(tcp::socket::shutdown_both, ignored);
+    socket_->close(ignored);
+    socket_.reset();
+    is_closing_ = true;
+    why_ = why;
+    rest_.reset();
+    link = std::exchange(link_, {});
+  }
+  deadline_.reset();
+  loop_.connections().erase(self);
+  link.closed(why);
+}
+
+}  // namespace tcp
+}  // namespace v1
+}  // namespace chatcore
