@@ -39,7 +39,7 @@ void describe(CLI::App& app, Settings& s) {
     return app.add_option(option, value, help)->group(group)->capture_default_str();
   };
   const auto add_bytes = [&](const char* option, auto& value, const char* help) {
-    add(option, value, help)->transform(CLI::AsSizeValue(false));  // takes 64K, 1MiB
+    add(option, value, help)->transform(CLI::AsSizeValue(false).description(""));  // takes 64K, 1MiB
   };
 
   group = "Login, one of";
@@ -62,7 +62,7 @@ void describe(CLI::App& app, Settings& s) {
   app.add_option("--durability", s.durability,
                  "What an acknowledged message survives: memory (nothing), process (a killed process) or disk (a power "
                  "cut). Default: disk, or memory with --memory")
-      ->transform(CLI::CheckedTransformer(durabilities))
+      ->transform(CLI::CheckedTransformer(durabilities).description(""))
       ->type_name("LEVEL")
       ->group(group);
   add_bytes("--block-cache", s.rocksdb.block_cache_bytes, "Memory for blocks read, bytes");
@@ -97,7 +97,7 @@ void describe(CLI::App& app, Settings& s) {
   const std::map<std::string, int> levels{{"debug", 0}, {"info", 1}, {"warning", 2}, {"error", 3}, {"off", 4}};
   app.add_option("--log-level", s.log_level,
                  "Least level logged to stderr: debug, info, warning, error, off. Default: warning")
-      ->transform(CLI::CheckedTransformer(levels))
+      ->transform(CLI::CheckedTransformer(levels).description(""))
       ->type_name("LEVEL")
       ->group(group);
 }

@@ -108,10 +108,11 @@ class ClientCore final : public std::enable_shared_from_this<ClientCore>, client
   void finished(client::Call, Result<protocol::View>) override;
   void ready() override;
 
-  ClientOptions options_;
+  ClientOptions options_;  // the dialer and the functions in it belong to the driver, but both wakes
   client::Inbox inbox_;
 
-  mutable std::mutex mutex_;  // of all up to "driver"
+  // ---- everybody's
+  mutable std::mutex mutex_;
   std::condition_variable changed_;
   std::deque<Post> mail_;
   std::size_t mail_bytes_ = 0;  // of frames
@@ -123,6 +124,7 @@ class ClientCore final : public std::enable_shared_from_this<ClientCore>, client
   std::size_t queued_bytes_ = 0, unanswered_ = 0;
   ClientStatus status_;
 
+  // ---- driver
   std::mutex driving_;
   std::atomic<std::thread::id> driver_{};
   client::Machine machine_;
@@ -130,9 +132,10 @@ class ClientCore final : public std::enable_shared_from_this<ClientCore>, client
   std::uint64_t wire_ = 0;  // the connection's number
   unsigned steps_ = 0;
   bool paused_ = false, writable_ = true;
-  bool stopped_ = false;                                                        // the dialer
-  std::vector<Frame> outbox_;                                                   // not yet taken by the connection
-  std::vector<std::pair<std::uint64_t, std::shared_ptr<Connection>>> leaving_;  // until they say they are closed
+  bool stopped_ = false;       // the dialer
+  std::vector<Frame> outbox_;  // not yet taken by the connection
+  // Closed by us: held until they say that they are closed.
+  std::vector<std::pair<std::uint64_t, std::shared_ptr<Connection>>> leaving_;
   std::thread thread_;
 };
 

@@ -67,7 +67,7 @@ PollResult ClientCore::drive(std::chrono::microseconds budget, std::chrono::mill
       break;
     }
   }
-  flush();
+  guarded([&] { flush(); });
   publish_status();
   result.next = longest_wait;
   if (const auto timer = machine_.timer(now)) {
@@ -75,6 +75,7 @@ PollResult ClientCore::drive(std::chrono::microseconds budget, std::chrono::mill
     result.next = std::clamp<std::chrono::milliseconds>(rest, 0ms, longest_wait);
   }
   if (result.handled == 0 && wait > 0ms) wait_for_mail(std::min(wait, result.next));
+  if (std::lock_guard lock(mutex_); mail_waits()) result.more = true;
   driver_ = std::thread::id();
   return result;
 }
@@ -114,7 +115,7 @@ void ClientCore::handle(Post post, SteadyTime now) {
 }
 
 void ClientCore::opened(Result<std::shared_ptr<Connection>> connection, SteadyTime now) {
-  if (machine_.ended()) return;
+  if (!machine_.dialing()) return;
   if (!connection) return machine_.disconnected(connection.error(), now);
   if (!*connection) return machine_.disconnected({ErrorCode::transport_failed, "the dialer gave no connection"}, now);
   connection_ = std::move(*connection);
@@ -125,8 +126,8 @@ void ClientCore::opened(Result<std::shared_ptr<Connection>> connection, SteadyTi
   if (guarded([&] { connection_->attached(Link(std::make_shared<Wire>(weak_from_this(), wire_))); })) {
     machine_.connected(now);
   } else {
-    machine_.disconnected({ErrorCode::transport_failed, "the connection threw"}, now);
     connection_.reset();
+    machine_.disconnected({ErrorCode::transport_failed, "the connection threw"}, now);
   }
 }
 

@@ -61,8 +61,8 @@ class Machine final : QueueOwner, StreamsOwner {
   std::optional<SteadyTime> timer(SteadyTime now) const;  // call tick() then
 
   // ---- what to show
+  bool dialing() const { return state_ == State::dialing; }
   bool logged_in() const { return state_ == State::ready; }
-  bool ended() const { return state_ == State::ended; }
   const Error& last_error() const { return last_error_; }
   const UserId& user() const { return user_; }
 

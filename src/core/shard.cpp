@@ -96,6 +96,10 @@ void Shard::changed(std::shared_ptr<Conversation> conversation) {
   local_.fetch_add(1, std::memory_order_relaxed);
 }
 
+void Shard::submitted() {
+  if (!std::exchange(submitted_, true)) local_.fetch_add(1, std::memory_order_relaxed);
+}
+
 void Shard::ready(std::shared_ptr<Session> session) {
   ready_.push_back(std::move(session));
   local_.fetch_add(1, std::memory_order_relaxed);
@@ -193,7 +197,10 @@ bool Shard::run_an_item(SteadyTime now) {
             conversation->submit();
             return true;
           }
-          core_.store->flush(*this);
+          if (std::exchange(submitted_, false)) {
+            local_.fetch_sub(1, std::memory_order_relaxed);
+            core_.store->flush(*this);
+          }
           phase_ = Phase::sends;
           [[fallthrough]];
         case Phase::sends:

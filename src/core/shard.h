@@ -43,6 +43,7 @@ class Shard {
   void after(std::chrono::milliseconds, Task);
   void step(Function<bool()>);             // long work: called until it says true, each call one item; in order
   void changed(std::shared_ptr<Conversation>);  // has a change to hand to the store this turn
+  void submitted();                             // to the store, which wants it flushed this turn
   void ready(std::shared_ptr<Session>);         // has something to send this turn
   void finished(std::uint64_t batch);           // everything this shard publishes of batches up to this one is told
 
@@ -85,7 +86,8 @@ class Shard {
   std::deque<std::shared_ptr<Session>> ready_;
   std::vector<std::vector<Task>> outgoing_;  // by shard
   std::multimap<SteadyTime, Task> timers_;
-  std::atomic<std::size_t> local_{0};        // tasks_, steps_, changed_, ready_: what runnable() looks at
+  std::atomic<std::size_t> local_{0};        // what waits in all of the above: what runnable() looks at
+  bool submitted_ = false;
   Phase phase_ = Phase::tasks;
   unsigned turn_left_ = 64;
   std::uint64_t finished_ = 0, told_finished_ = 0;

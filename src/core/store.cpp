@@ -31,7 +31,7 @@ Change view_of(const OwnedChange& change, std::vector<StoredEvent>& events) {
 }  // namespace
 
 Store::Store(Core& core, std::shared_ptr<Storage> storage, unsigned threads)
-    : core_(core), shared_(std::make_shared<Shared>()), thread_count_(threads) {
+    : core_(core), shared_(std::make_shared<Shared>()), gathered_(core.shards.size()), thread_count_(threads) {
   shared_->storage = std::move(storage);
   last_batch_ = last_conversation_batch_ = core.first_batch;
   for (unsigned i = 0; i < threads; ++i) {
@@ -57,12 +57,12 @@ Store::~Store() {
 void Store::on_wake(Function<void()> wake) { wake_ = std::move(wake); }
 
 void Store::submit(Shard& from, std::shared_ptr<const OwnedChange> change, Outcome outcome) {
-  if (gathered_.empty()) gathered_.resize(core_.shards.size());
   gathered_[from.index()].push_back({std::move(change), &from, std::move(outcome)});
+  from.submitted();
 }
 
 void Store::flush(Shard& from) {
-  if (gathered_.empty() || gathered_[from.index()].empty()) return;
+  if (gathered_[from.index()].empty()) return;
   auto& gathered = gathered_[from.index()];
   {
     std::lock_guard lock(shared_->mutex);

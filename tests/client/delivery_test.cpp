@@ -144,6 +144,18 @@ TEST_CASE("an acknowledgement that overtakes other events loses none of them") {
   CHECK(alice.server.waiting() == 0);
 }
 
+TEST_CASE("what alice creates she follows from its beginning") {
+  Alice alice;
+  alice.settles();
+  alice.client->call(CreateConversation{.settings = {.title = "general"}});
+  alice.settles();
+  alice.server.accept(alice.server.expect<CreateConversation>().first, 1);
+  alice.server.says(3, "3");
+  CHECK(alice.hears().empty());
+  alice.server.answer(alice.server.expect<Sync>().first, page({message(2, "2"), message(3, "3")}, 2, 3, 3));
+  CHECK(alice.hears() == texts({"2", "3"}));
+}
+
 TEST_CASE("where nothing had to be changed, the head is not taken for alice's own event") {
   Alice alice;
   alice.settles();

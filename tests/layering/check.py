@@ -32,7 +32,7 @@ FOREIGN = {
     r"rocksdb/": ["src/storage/rocksdb"],
     r"boost/": ["src/transport/tcp"],
     r"cereal/": ["src/storage/rocksdb", "src/features", "src/core"],
-    r"openssl/": ["src/core", "src/auth", "src/engine"],
+    r"openssl/": ["src/core", "src/features", "src/auth", "src/engine"],
     r"xxhash\.h": ["src/protocol", "src/storage/rocksdb", "src/core", "src/features"],
     r"CLI/": ["examples"],
 }

@@ -58,6 +58,16 @@ class FaultyFile final : public rocksdb::FSWritableFileOwnerWrapper {
   Faults& faults_;
 };
 
+class UnsyncedDirectory final : public rocksdb::FSDirectory {
+ public:
+  rocksdb::IOStatus Fsync(const rocksdb::IOOptions&, rocksdb::IODebugContext*) override {
+    return rocksdb::IOStatus::OK();
+  }
+  rocksdb::IOStatus Close(const rocksdb::IOOptions&, rocksdb::IODebugContext*) override {
+    return rocksdb::IOStatus::OK();
+  }
+};
+
 class FaultyFiles final : public rocksdb::FileSystemWrapper {
  public:
   explicit FaultyFiles(Faults& faults) : FileSystemWrapper(rocksdb::FileSystem::Default()), faults_(faults) {}
@@ -70,6 +80,11 @@ class FaultyFiles final : public rocksdb::FileSystemWrapper {
     const rocksdb::IOStatus status = FileSystemWrapper::NewWritableFile(name, options, file, context);
     if (status.ok()) *file = std::make_unique<FaultyFile>(std::move(*file), faults_);
     return status;
+  }
+  rocksdb::IOStatus NewDirectory(const std::string&, const rocksdb::IOOptions&,
+                                 std::unique_ptr<rocksdb::FSDirectory>* directory, rocksdb::IODebugContext*) override {
+    *directory = std::make_unique<UnsyncedDirectory>();
+    return rocksdb::IOStatus::OK();
   }
   rocksdb::IOStatus RenameFile(const std::string& from, const std::string& to, const rocksdb::IOOptions& options,
                                rocksdb::IODebugContext* context) override {

@@ -147,8 +147,7 @@ rocksdb::Status Database::write(rocksdb::WriteBatch& batch, bool sync) {
 }
 
 // Resume() writes the memtables out and begins a new log, which leaves the half batch in the old one behind for good.
-// With nothing in the memtables it would go on with the old log: the next batch would be lost behind the half one
-// (or, in Debian's build, an assertion would end the process).
+// With nothing in the memtables it goes on with the old log, whose writer refuses everything from then on.
 bool Database::resume_begins_a_log() {
   for (rocksdb::ColumnFamilyHandle* family : families_) {
     std::uint64_t entries = 0;

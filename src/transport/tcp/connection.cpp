@@ -45,8 +45,17 @@ std::shared_ptr<TcpConnection> TcpConnection::make(Loop& loop, tcp::socket socke
 TcpConnection::TcpConnection(Loop& loop, tcp::socket socket, tcp::endpoint peer, std::size_t frame_bytes)
     : loop_(loop), peer_(std::move(peer)), cutter_(frame_bytes), socket_(std::move(socket)) {}
 
-void TcpConnection::post(void (TcpConnection::*step)()) {
-  loop_.post([self = shared_from_this(), step] { ((*self).*step)(); });
+void TcpConnection::post(Step step) {
+  loop_.post([self = shared_from_this(), step] { self->run(step); });
+}
+
+// A step that fails would leave a connection that neither reads nor closes.
+void TcpConnection::run(Step step) {
+  try {
+    (this->*step)();
+  } catch (...) {
+    finish({ErrorCode::transport_failed, "out of memory", {}});
+  }
 }
 
 void TcpConnection::attached(Link link) {
@@ -67,7 +76,7 @@ void TcpConnection::arm_read() {
   is_reading_ = true;
   socket_->async_wait(tcp::socket::wait_read, [self = shared_from_this()](const error_code&) {
     self->is_reading_ = false;
-    self->readable();
+    self->run(&TcpConnection::readable);
   });
 }
 
@@ -166,7 +175,8 @@ error_code TcpConnection::write_rest() {
 
 void TcpConnection::arm_write() {
   if (!socket_) return;
-  socket_->async_wait(tcp::socket::wait_write, [self = shared_from_this()](const error_code&) { self->writable(); });
+  socket_->async_wait(tcp::socket::wait_write,
+                      [self = shared_from_this()](const error_code&) { self->run(&TcpConnection::writable); });
 }
 
 void TcpConnection::writable() {

@@ -49,7 +49,9 @@ class TcpConnection final : public Connection, public std::enable_shared_from_th
   void finish(const Error& why);
 
  private:
-  void post(void (TcpConnection::*step)());
+  using Step = void (TcpConnection::*)();
+  void post(Step);
+  void run(Step);
   void arm_read();
   void readable();
   bool deliver(std::size_t count);

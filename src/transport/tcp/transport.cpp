@@ -94,8 +94,8 @@ void TcpTransport::accepted(const error_code& error, tcp::socket socket) {
     pause_.emplace(loop_->context(), accept_again);
     return pause_->async_wait([this](const error_code&) { accept(); });
   }
+  accept();  // first: whatever becomes of this one, the next is accepted
   if (!error) acceptor_->attach(TcpConnection::make(*loop_, std::move(socket), acceptor_->frame_bytes()), {});
-  accept();
 }
 
 void TcpTransport::stop() {
