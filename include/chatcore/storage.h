@@ -77,6 +77,7 @@ struct EventPage {
   std::vector<std::pair<Seq, Bytes>> events{};  // in the direction asked for
   Seq oldest{};                                 // the first seq not trimmed: 1 from the start, head + 1 when all are
   Seq head{};                                   // of the partition, over both logs; 0: no such partition
+  bool more = false;                            // the limit ended the page: this log has more in that direction
 };
 
 struct RowPage {

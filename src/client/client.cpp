@@ -28,7 +28,7 @@ constexpr bool at_most_once = std::is_same_v<R, SendEphemeral>;
 
 template <class R>
 Function<void(Result<protocol::View>)> decoding(Done<typename R::Reply> done) {
-  if (!done) return [](Result<protocol::View>) {};
+  if (!done) return [](const Result<protocol::View>&) {};
   return [done = std::move(done)](Result<protocol::View> answer) mutable {
     if (!answer) return done(answer.error());
     auto reply = protocol::decode<typename R::Reply>(*answer);
@@ -67,12 +67,12 @@ void Client::call(R request, Done<typename R::Reply> done) {
   call.finish = decoding<R>(std::move(done));
   if constexpr (has_key<R>) {
     call.lane = client::Lane::write;
-    core_->submit(std::move(call), request.key.empty(), [&](IdempotencyKey key) {
-      if (!key.empty()) request.key = std::move(key);
+    core_->submit(std::move(call), request.key.empty(), [&](const IdempotencyKey& key) {
+      if (!key.empty()) request.key = key;
       return protocol::encode(request);
     });
   } else {
-    core_->submit(std::move(call), false, [&](IdempotencyKey) { return protocol::encode(request); });
+    core_->submit(std::move(call), false, [&](const IdempotencyKey&) { return protocol::encode(request); });
   }
 }
 

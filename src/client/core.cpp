@@ -42,7 +42,7 @@ std::string new_instance(std::uint64_t random) {
 }
 
 client::MachineOptions machine_options(const ClientOptions& options, std::string instance,
-                                       std::optional<client::Place> resume) {
+                                       const std::optional<client::Place>& resume) {
   return {.device = options.device,
           .instance = std::move(instance),
           .resume = resume.value_or(client::Place{}),
@@ -63,7 +63,7 @@ Result<std::shared_ptr<ClientCore>> ClientCore::open(ClientOptions options) {
   std::optional<client::Place> resume = client::Place{};
   if (options.resume && !options.resume->empty()) resume = client::decode_place(*options.resume);
   try {
-    auto core = std::make_shared<ClientCore>(completed(std::move(options)), std::move(resume));
+    auto core = std::make_shared<ClientCore>(completed(std::move(options)), resume);
     if (core->options_.threads > 0) core->thread_ = std::thread([core] { core->run(); });
     return core;
   } catch (const std::system_error& error) {  // no thread, no random device
@@ -71,17 +71,17 @@ Result<std::shared_ptr<ClientCore>> ClientCore::open(ClientOptions options) {
   }
 }
 
-ClientCore::ClientCore(ClientOptions options, std::optional<client::Place> resume)
+ClientCore::ClientCore(ClientOptions options, const std::optional<client::Place>& resume)
     : options_(std::move(options)),
       inbox_(options_.inbox_bytes, resume.value_or(client::Place{})),
       instance_(new_instance(random())),
-      machine_(machine_options(options_, instance_, std::move(resume)), inbox_, *this) {}
+      machine_(machine_options(options_, instance_, resume), inbox_, *this) {}
 
 ClientCore::~ClientCore() = default;
 
 // ---- callers
 
-void ClientCore::submit(client::Call call, bool numbered, Function<Bytes(IdempotencyKey)> encode) {
+void ClientCore::submit(client::Call call, bool numbered, Function<Bytes(const IdempotencyKey&)> encode) {
   {
     // Number, bytes and place in the mail under one lock: numbers have to leave in order.
     std::lock_guard lock(mutex_);

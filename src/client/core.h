@@ -35,11 +35,11 @@ namespace detail {
 class ClientCore final : public std::enable_shared_from_this<ClientCore>, client::Surroundings {
  public:
   static Result<std::shared_ptr<ClientCore>> open(ClientOptions);
-  explicit ClientCore(ClientOptions, std::optional<client::Place> resume);
+  ClientCore(ClientOptions, const std::optional<client::Place>& resume);
   ~ClientCore();
 
   // `encode` gives the request's bytes; where `numbered`, with this client's next number in its key.
-  void submit(client::Call, bool numbered, Function<Bytes(IdempotencyKey)> encode);
+  void submit(client::Call, bool numbered, Function<Bytes(const IdempotencyKey&)> encode);
   std::optional<Push> take(std::chrono::milliseconds wait);
   PollResult poll(std::chrono::microseconds budget) noexcept;
   Checkpoint checkpoint() const { return inbox_.checkpoint(); }

@@ -99,6 +99,9 @@ void event_pages_keep_limits(Bench& bench) {
   done(*s, step);
   for (const Direction direction : {forward, backward}) {
     const Seq start = direction == forward ? 1 : 10;
+    const auto more = [&](PageLimit limit) {
+      return must(s->events("c:a", Log::messages, start, direction, limit), "events()").more;
+    };
     const auto count = [&](PageLimit limit) {
       return must(s->events("c:a", Log::messages, start, direction, limit), "events()").events.size();
     };
@@ -107,6 +110,9 @@ void event_pages_keep_limits(Bench& bench) {
     expect(count({.rows = 100, .bytes = 10}) == 1, "a page holds one event, however large");
     expect(count({.rows = 0, .bytes = 0}) == 1, "a page holds one event, whatever the limit");
     expect(count({.rows = 10, .bytes = 1 << 20}) == 10, "a page that the log just fills");
+    expect(!more({.rows = 10, .bytes = 1 << 20}), "a page that holds the last event says that there is no more");
+    expect(more({.rows = 9, .bytes = 1 << 20}), "a page that its rows ended says that there is more");
+    expect(more({.rows = 100, .bytes = 3500}), "a page that its bytes ended says that there is more");
   }
 }
 

@@ -66,6 +66,7 @@ struct InboxPage {
   std::vector<InboxEntry> entries{};
   std::string next{};
 };
+std::string order_key(const InboxEntry&);  // where it stands in the list: an `after`
 Result<InboxPage> read_inbox(Storage&, const UserId&, const std::string& after, std::uint32_t limit);
 
 // At open, before anything runs: writes the entries that a crash took, for what the feed shows after the last note; and

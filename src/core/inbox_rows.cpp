@@ -16,14 +16,14 @@ constexpr PageLimit whole_pages{.rows = 500, .bytes = 1 << 20};
 
 std::string partition_of(const UserId& user) { return "u:" + user.string(); }
 
+}  // namespace
+
 // Sorts the last activity first.
 std::string order_key(const InboxEntry& entry) {
   std::string key;
   for (int shift = 56; shift >= 0; shift -= 8) key.push_back(static_cast<char>(~entry.row.age >> shift));
   return key.append(entry.conversation.view());
 }
-
-}  // namespace
 
 Result<std::vector<ConversationId>> changed_since(Storage& storage, const UserId& user, std::uint64_t batch) {
   std::vector<ConversationId> changed;

@@ -151,19 +151,14 @@ Result<ReadPage> read_messages(Storage& storage, const std::string& partition, c
     if (!record) return record.error();
     if (sees(range.intervals, seq)) read.events.emplace_back(seq, shown(*record, range.reader));
   }
-  // A full page ends at its last event; another one reaches to the end of the log.
-  const bool full = page->events.size() >= range.limit || [&] {
-    std::size_t size = 0;
-    for (const auto& [seq, bytes] : page->events) size += bytes.size();
-    return size >= page_bytes;
-  }();
+  // A page that its limit ended reaches to its last event; another one to the end of the log.
   if (forward) {
     read.covers_from = range.start;
-    read.covers_to = full && last != 0 ? last : range.head;
+    read.covers_to = page->more && last != 0 ? std::min(last, range.head) : range.head;
     read.more = read.covers_to < range.head;
   } else {
     read.covers_to = std::min(range.start, range.head);
-    read.covers_from = full && last != 0 ? last : 1;
+    read.covers_from = page->more && last != 0 ? last : 1;
     read.more = read.covers_from > std::max<Seq>(page->oldest, 1);
   }
   return read;
@@ -179,12 +174,8 @@ Result<ReadPage> read_all(Storage& storage, const std::string& partition, const 
     auto page = storage.events(partition, log, range.start, Direction::forward, limit_of(range));
     if (!page) return page.error();
     read.oldest = page->oldest;
-    std::size_t size = 0;
-    for (const auto& [seq, bytes] : page->events) size += bytes.size();
-    // What a log did not show because its page was full ends what both can show.
-    if (page->events.size() >= range.limit || size >= page_bytes) {
-      read.covers_to = std::min(read.covers_to, page->events.back().first);
-    }
+    // What one log did not show because of its limit ends what both can show.
+    if (page->more) read.covers_to = std::min(read.covers_to, page->events.back().first);
     for (auto& event : page->events) {
       if (log == Log::changes) changes.push_back(event.first);
       merged.push_back(std::move(event));

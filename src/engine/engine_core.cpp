@@ -47,6 +47,9 @@ Status check(const EngineOptions& options) {
   if (limits.text_bytes + limits.content_bytes + limits.metadata_bytes + 4096 > limits.frame_bytes) {
     return invalid("Limits::frame_bytes: must hold text_bytes + content_bytes + metadata_bytes and 4 KiB");
   }
+  if (limits.group_members > limits.frame_bytes / 256) {
+    return invalid("Limits::group_members: at most frame_bytes / 256, so that an event that names them fits a frame");
+  }
   if (limits.outbox_bytes < 2 * limits.frame_bytes) {
     return invalid("Limits::outbox_bytes: at least twice frame_bytes");
   }

@@ -10,6 +10,8 @@ namespace features {
 namespace {
 
 constexpr std::uint32_t most_unread = 100;
+constexpr std::size_t preview_bytes = 512;
+constexpr std::size_t page_bytes = 128 << 10;  // so that a page fits a frame
 
 struct Listed {
   core::InboxPage page{};
@@ -34,6 +36,20 @@ Result<Listed> read_list(Storage& storage, const UserId& user, const std::string
   return listed;
 }
 
+// What a list shows of a message: the beginning of its text.
+EventPtr preview_of(Event event) {
+  MessagePosted posted = *event.as<MessagePosted>();
+  posted.content.data.clear();
+  posted.content.metadata.clear();
+  if (posted.content.text.size() > preview_bytes) {
+    std::size_t end = preview_bytes;
+    while (end > 0 && (static_cast<unsigned char>(posted.content.text[end]) & 0xc0) == 0x80) --end;
+    posted.content.text.resize(end);
+  }
+  event.body = std::move(posted);
+  return std::make_shared<const Event>(std::move(event));
+}
+
 // The preview and what is unread, from the recent tail.
 Result<ConversationEntry> summarize(Storage& storage, const std::string& partition, const core::ReadRange& range,
                                     ConversationEntry entry) {
@@ -52,7 +68,7 @@ Result<ConversationEntry> summarize(Storage& storage, const std::string& partiti
       }
       ++entry.unread;
     }
-    if (!entry.last) entry.last = std::make_shared<const Event>(std::move(*event));
+    if (!entry.last) entry.last = preview_of(std::move(*event));
   }
   return entry;
 }
@@ -87,20 +103,24 @@ struct Gathering {
   core::Reply<ConversationsPage> reply{};
   ConversationsPage page{};
   std::vector<bool> kept{};
+  std::vector<std::string> places{};  // in the list
   std::size_t left = 0;
   Status failed{};
 
   void over() {
     if (!failed) return reply(failed.error());
-    std::size_t to = 0;
+    ConversationsPage shown{.next = std::move(page.next)};
+    std::size_t size = 0;
     for (std::size_t i = 0; i < kept.size(); ++i) {
-      if (kept[i]) {
-        if (to != i) page.conversations[to] = std::move(page.conversations[i]);
-        ++to;
+      if (!kept[i]) continue;
+      size += protocol::encode(page.conversations[i]).size();
+      if (size > page_bytes && !shown.conversations.empty()) {
+        shown.next = places[i - 1];
+        break;
       }
+      shown.conversations.push_back(std::move(page.conversations[i]));
     }
-    page.conversations.resize(to);
-    reply(std::move(page));
+    reply(std::move(shown));
   }
 };
 
@@ -111,6 +131,7 @@ void gather(Shard& home, const Identity& who, Listed listed, core::Reply<Convers
   gathering->left = listed.page.entries.size();
   gathering->page.conversations.resize(gathering->left);
   gathering->kept.resize(gathering->left);
+  for (const auto& entry : listed.page.entries) gathering->places.push_back(core::order_key(entry));
   if (gathering->left == 0) return gathering->over();
   for (std::size_t i = 0; i < listed.page.entries.size(); ++i) {
     const ConversationId id = listed.page.entries[i].conversation;

@@ -36,16 +36,21 @@ class PageRoom {
   explicit PageRoom(PageLimit limit) : limit_(limit) {}
 
   bool take(std::size_t bytes) {
-    if (rows_ > 0 && (rows_ >= limit_.rows || bytes > limit_.bytes || bytes_ > limit_.bytes - bytes)) return false;
+    if (rows_ > 0 && (rows_ >= limit_.rows || bytes > limit_.bytes || bytes_ > limit_.bytes - bytes)) {
+      full_ = true;
+      return false;
+    }
     ++rows_;
     bytes_ += bytes;
     return true;
   }
+  bool full() const { return full_; }  // something was left out
 
  private:
   PageLimit limit_;
   std::size_t rows_ = 0;
   std::size_t bytes_ = 0;
+  bool full_ = false;
 };
 
 }  // namespace storage

@@ -70,7 +70,7 @@ struct MarkRead {
 struct ConversationEntry {
   ConversationInfo info{};
   TimePoint active{};             // of the last event that is visible
-  EventPtr last{};                // the preview: the last visible message; null: none
+  EventPtr last{};                // the preview: the last visible message, its text up to 512 bytes; null: none
   std::uint32_t unread{};         // messages of others after the read cursor, without deleted ones; up to 100
   bool unread_more = false;       // more than that
   Seq read{};                     // the read cursor
@@ -79,7 +79,8 @@ struct ConversationsPage {
   std::vector<ConversationEntry> conversations{};  // last activity first
   std::string next{};                              // give as `after` to go on; empty: this was the last page
 };
-// The caller's conversations by last activity. One that moves while paging may show twice or not at all.
+// The caller's conversations by last activity; a page may hold fewer than `limit`. One that moves while paging may show
+// twice or not at all.
 struct ListConversations {
   using Reply = ConversationsPage;
   static constexpr auto id = RequestId::list_conversations;

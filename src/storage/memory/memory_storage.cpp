@@ -90,6 +90,7 @@ class MemoryStorage final : public Storage {
     } else {
       for (auto it = log.upper_bound(start); it != log.begin() && take(*std::prev(it));) --it;
     }
+    page.more = room.full();
     return page;
   }
 

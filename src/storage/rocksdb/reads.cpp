@@ -146,6 +146,7 @@ Result<EventPage> read_events(Database& database, std::string_view name, Log log
     if (!take_run(*run, start, direction, page.oldest, room, page)) break;
   }
   if (Status ok = runs.status(); !ok) return ok.error();
+  page.more = room.full();
   return page;
 }
 
