@@ -66,7 +66,7 @@ class Target {
 // The acknowledgement of everything that changes a conversation: the event is committed with this durability.
 struct Accepted {
   ConversationId conversation{};
-  Seq seq{};  // of the event that the request became; the head where there was nothing to change
+  Seq seq{};  // of the event that the request became; 0: there was nothing to change, so there is none
   TimePoint time{};
   Durability durability{};
   bool duplicate = false;  // the key had been used: this is the first answer again

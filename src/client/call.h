@@ -26,7 +26,7 @@ struct Call {
   RequestId id{};
   Lane lane = Lane::read;
   bool once = false;         // may have had an effect that a repeat would double: not repeated after a cut
-  bool makes_event = false;  // its Accepted always names an event of its own
+  bool makes_event = false;  // answered with Accepted
   Bytes body{};
   std::size_t cost{};              // of the queue
   std::optional<Error> refused{};  // it had no place in the queue: only to be told so

@@ -17,11 +17,8 @@ constexpr bool has_key = requires(R request) {
 }
 &&!std::is_same_v<R, Abandon>;
 
-// Its Accepted names an event it made, always. Of others it may be somebody else's: "the head where there was nothing
-// to change". Counting that one as seen would lose it.
 template <class R>
-constexpr bool makes_event =
-    std::is_same_v<R, Send> || std::is_same_v<R, EditMessage> || std::is_same_v<R, CreateConversation>;
+constexpr bool makes_event = std::is_same_v<typename R::Reply, Accepted>;
 
 template <class R>
 constexpr bool at_most_once = std::is_same_v<R, SendEphemeral>;

@@ -253,7 +253,7 @@ void Machine::send(Bytes frame, SteadyTime now) {
 void Machine::finished(Call call, Result<protocol::View> answer) {
   // Before the caller hears of it: his next call may depend on it.
   if (call.makes_event && answer) {
-    if (const auto accepted = protocol::decode<Accepted>(*answer)) {
+    if (const auto accepted = protocol::decode<Accepted>(*answer); accepted && accepted->seq != 0) {
       streams_.acknowledged(accepted->conversation, accepted->seq);
     }
   }

@@ -266,7 +266,7 @@ void Conversation::apply(Attempt attempt, Apply apply, std::optional<StoredMessa
   if (Status applied = apply(draft); !applied) return refuse(attempt, applied.error());
   if (draft.events_.empty()) {
     // Nothing to change; what it found so may still be under way.
-    Accepted answer{id_, assigned_.head, shard_.core().clock->wall(), shard_.core().durability, false};
+    Accepted answer{id_, 0, shard_.core().clock->wall(), shard_.core().durability, false};
     Pending& last = next_.change ? next_ : flying_;
     if (!last.change) return attempt.reply(std::move(answer));
     last.waiters.push_back({std::move(attempt.reply), answer, attempt.by.who.user, {}});

@@ -148,7 +148,7 @@ TEST_CASE("A client chooses no ids unless the host lets it; nobody chooses one o
   Person carol(liberal, "carol"), dave(liberal, "dave");
   auto made = carol.asks(CreateConversation{.conversation = "lunch"});
   REQUIRE(made);
-  CHECK(made->conversation == "lunch");
+  CHECK(made->conversation.view() == "lunch");
   CHECK(code(carol.asks(CreateConversation{.conversation = "lunch"})) == ErrorCode::conflict);
   CHECK(code(dave.asks(CreateConversation{.conversation = "lunch"})) == ErrorCode::conflict);
   CHECK(code(carol.asks(CreateConversation{.conversation = "~lunch"})) == ErrorCode::invalid);
@@ -209,7 +209,7 @@ TEST_CASE("An admin changes all settings at once, and everyone is told; the same
   REQUIRE(seen[0].as<SettingsChanged>());
   CHECK(seen[0].as<SettingsChanged>()->settings == dinner);
   CHECK(seen[0].event()->seq == changed->seq);
-  CHECK(seen[0].event()->sender == "bob");
+  CHECK(seen[0].event()->sender.view() == "bob");
   CHECK(carol.asks(GetConversation{.of = group})->settings == dinner);
 
   auto again = bob.asks(ChangeSettings{.conversation = group, .settings = dinner});
@@ -512,8 +512,8 @@ TEST_CASE("A direct conversation refuses what is for groups") {
   REQUIRE(info);
   CHECK(info->conversation == pair);
   CHECK(info->kind == ConversationKind::direct);
-  CHECK(info->peer == "alice");
-  CHECK(alice.asks(GetConversation{.of = pair})->peer == "bob");
+  CHECK(info->peer.view() == "alice");
+  CHECK(alice.asks(GetConversation{.of = pair})->peer.view() == "bob");
   CHECK(code(eve.asks(GetConversation{.of = Direct{"alice"}})) == ErrorCode::no_such_conversation);
 }
 

@@ -372,7 +372,7 @@ TEST_CASE("Text, bytes, their type and metadata come out as they went in") {
   REQUIRE(pushed.size() == 1);
   REQUIRE(pushed[0].as<MessagePosted>());
   CHECK(pushed[0].as<MessagePosted>()->content == content);
-  CHECK(pushed[0].event()->sender == "alice");
+  CHECK(pushed[0].event()->sender.view() == "alice");
   CHECK(pushed[0].event()->time == sent->time);
   CHECK(message(server, "bob", sent->conversation, 1).content == content);
 
@@ -411,7 +411,7 @@ TEST_CASE("What the host says has no sender, and an NPC is whom the host names")
   const auto pushed = alice.takes();
   REQUIRE(pushed.size() == 2);
   CHECK(pushed[0].event()->sender.empty());
-  CHECK(pushed[1].event()->sender == "npc");
+  CHECK(pushed[1].event()->sender.view() == "npc");
   CHECK(code(edits(alice, group, pushed[0].event()->seq, "never")) == ErrorCode::forbidden);
 }
 
@@ -433,7 +433,7 @@ TEST_CASE("Something ephemeral is seen by who is there, counted, and kept nowher
     const auto at_bob = bob.takes();
     REQUIRE(at_bob.size() == 1);
     REQUIRE(at_bob[0].as<Ephemeral>());
-    CHECK(at_bob[0].as<Ephemeral>()->sender == "alice");
+    CHECK(at_bob[0].as<Ephemeral>()->sender.view() == "alice");
     CHECK(at_bob[0].as<Ephemeral>()->conversation == group);
     CHECK(carol.receives() == Lines{"~wave"});
     CHECK(eve.receives().empty());

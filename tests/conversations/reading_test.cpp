@@ -458,14 +458,14 @@ TEST_CASE("Conversations are listed by last activity, with the last message and 
     CHECK(order() == std::vector<ConversationId>{with_bob, group, with_carol});
 
     ConversationEntry e = entry(server, "alice", with_bob);
-    CHECK(e.info.peer == "bob");
+    CHECK(e.info.peer.view() == "bob");
     CHECK(e.info.head == 2);
     REQUIRE(e.last);
     CHECK(line(*e.last) == "answer");
     CHECK(e.unread == 1);
     CHECK(e.active == e.last->time);
     e = entry(server, "bob", with_bob);
-    CHECK(e.info.peer == "alice");
+    CHECK(e.info.peer.view() == "alice");
     CHECK(e.unread == 1);
     e = entry(server, "alice", group);
     CHECK(e.info.settings.title == "Lunch");

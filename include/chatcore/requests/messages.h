@@ -13,7 +13,7 @@ inline namespace v1 {
 
 // Sends a message. Text or data must not be empty. Needs the role `member`.
 // too_large: over Limits::text_bytes, content_bytes or metadata_bytes.
-// not Direct to oneself only: that is a notebook.
+// Direct to oneself is a notebook.
 struct Send {
   using Reply = Sent;
   static constexpr auto id = RequestId::send;

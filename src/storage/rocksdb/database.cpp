@@ -17,7 +17,8 @@ namespace {
 constexpr std::array<const char*, family_count> family_names = {"messages", "changes", "rows", "feed", "meta"};
 
 // Notes errors of flushes and compactions, so that the next commit is refused before it is written. RocksDB's own
-// recovery is turned off: it may go on with a log that ends in half a batch (see resume_begins_a_log).
+// recovery is turned off, and its Resume() not used: it can wait for ever for a flush that nobody has scheduled, and
+// can go on with a log that ends in half a batch. Closing and opening again is sure.
 class ErrorListener final : public rocksdb::EventListener {
  public:
   explicit ErrorListener(std::shared_ptr<std::atomic<bool>> impaired) : impaired_(std::move(impaired)) {}
@@ -95,7 +96,6 @@ Database::~Database() { close(); }
 
 Status Database::open() {
   impaired_->store(false);
-  resumed_in_vain_ = false;
   std::vector<rocksdb::ColumnFamilyHandle*> handles;
   rocksdb::DB* db = nullptr;
   const rocksdb::Status opened = rocksdb::DB::Open(options_, path_, descriptors_, &handles, &db);
@@ -138,46 +138,24 @@ rocksdb::Status Database::write(rocksdb::WriteBatch& batch, bool sync) {
   rocksdb::WriteOptions options;
   options.sync = sync;
   const rocksdb::Status status = db_->Write(options, &batch);
-  if (status.ok()) {
-    resumed_in_vain_ = false;
-  } else {
-    impaired_->store(true);
-  }
+  if (!status.ok()) impaired_->store(true);
   return status;
 }
 
-// Resume() writes the memtables out and begins a new log, which leaves the half batch in the old one behind for good.
-// With nothing in the memtables it goes on with the old log, whose writer refuses everything from then on.
-bool Database::resume_begins_a_log() {
-  for (rocksdb::ColumnFamilyHandle* family : families_) {
-    std::uint64_t entries = 0;
-    if (db_->GetIntProperty(family, rocksdb::DB::Properties::kNumEntriesActiveMemTable, &entries) && entries > 0) {
-      return true;
-    }
-  }
-  return false;
-}
-
-Database::Resumed Database::try_resume(Status& why) {
-  if (!db_ || resumed_in_vain_ || !resume_begins_a_log()) return Resumed::must_reopen;
-  impaired_->store(false);  // an error during Resume() sets it again
-  const rocksdb::Status status = db_->Resume();
-  if (status.ok() && !impaired_->load()) {
-    resumed_in_vain_ = true;
-    return Resumed::yes;
-  }
-  impaired_->store(true);
-  if (!status.ok()) why = to_error(status);
-  return status.severity() >= rocksdb::Status::kFatalError ? Resumed::must_reopen : Resumed::not_yet;
-}
-
+// Opening again writes the memtables into table files.
 Status Database::probe() {
+  std::uint64_t needed = 1 << 20, free = 0, size = 0;
+  for (rocksdb::ColumnFamilyHandle* family : families_) {
+    if (db_ && db_->GetIntProperty(family, rocksdb::DB::Properties::kCurSizeAllMemTables, &size)) needed += size;
+  }
+  if (env_->GetFreeSpace(path_, &free).ok() && free < needed) {
+    return to_error(rocksdb::Status::NoSpace(std::to_string(needed) + " bytes are needed"));
+  }
   const std::string name = path_ + "/CHATCORE.probe";
   std::unique_ptr<rocksdb::WritableFile> file;
   rocksdb::Status status = env_->NewWritableFile(name, &file, rocksdb::EnvOptions());
   if (status.ok()) {
-    const std::string block(1 << 20, 'x');
-    status = file->Append(block);
+    status = file->Append(std::string(64 << 10, 'x'));
     if (status.ok()) status = file->Sync();
     file->Close().PermitUncheckedError();
     env_->DeleteFile(name).PermitUncheckedError();

@@ -49,25 +49,19 @@ class Database {
   rocksdb::ColumnFamilyHandle* handle(Family family) const { return families_[static_cast<std::size_t>(family)]; }
   rocksdb::DB& db() { return *db_; }
 
-  // After an error the batch may stand in the write-ahead log all the same; nothing more is written until try_resume
-  // or reopening has seen to it that it does not.
+  // After an error the batch may stand in the write-ahead log all the same; nothing more is written until the
+  // database was closed and opened again. Reads go on until then.
   rocksdb::Status write(rocksdb::WriteBatch&, bool sync);
-
-  // Whether RocksDB refuses writes after an error.
   bool impaired() const { return !db_ || impaired_->load(); }
-  enum class Resumed { yes, not_yet, must_reopen };
-  Resumed try_resume(Status& why);
-  Status probe();  // whether the directory takes writes again: asked before closing what still answers reads
+  // Whether the directory takes what opening again has to write: asked before closing what still answers reads.
+  Status probe();
 
   void cancel();  // ends RocksDB's background work and waits for nothing
 
  private:
-  bool resume_begins_a_log();
-
   std::string path_;
   rocksdb::Env* env_;
   std::shared_ptr<std::atomic<bool>> impaired_;  // shared with the listener
-  bool resumed_in_vain_ = false;                 // no write has succeeded since the last resume
   rocksdb::Options options_;
   std::vector<rocksdb::ColumnFamilyDescriptor> descriptors_;
   std::array<rocksdb::ColumnFamilyHandle*, family_count> families_{};

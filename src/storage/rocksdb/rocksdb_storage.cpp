@@ -177,23 +177,11 @@ Status RocksdbStorage::recover() {
   const auto now = std::chrono::steady_clock::now();
   if (now < next_attempt_ && !last_failure_) return last_failure_;
   next_attempt_ = now + knobs_.between_attempts;
-  Status why;
-  const Database::Resumed resumed = database_->try_resume(why);
-  if (!why) last_failure_ = why;
-  if (resumed == Database::Resumed::yes) {
-    cache_.clear();
-    last_failure_ = {};
-    return {};
-  }
-  if (resumed == Database::Resumed::must_reopen) {
-    last_failure_ = reopen();
-  } else if (last_failure_) {
-    last_failure_ = Status(ErrorCode::storage_unavailable, "the store recovers from an error");
-  }
+  last_failure_ = reopen();
   if (!last_failure_) {
     Error error = last_failure_.error();
     error.retry_after = knobs_.between_attempts;
-    last_failure_ = error;
+    last_failure_ = std::move(error);
   }
   return last_failure_;
 }
