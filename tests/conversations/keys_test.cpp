@@ -403,7 +403,7 @@ TEST_CASE("What is abandoned is waited for no longer") {
 
 TEST_CASE("A number that failed has come again also where there is then nothing to do") {
   Club club;
-  club.server.ask("alice", ChangeSettings{club.id, {.open = true}});
+  club.asks("alice", ChangeSettings{club.id, {.open = true}});
   club.server.store->next({SharedStorage::Fate::refused});
   CHECK(club.refused("carol", Join{club.id, {"phone", 1}}) == ErrorCode::storage_unavailable);
   club.asks("alice", AddMembers{club.id, {{user("carol")}}});

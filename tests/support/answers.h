@@ -18,7 +18,7 @@ class Answer {
   ErrorCode code() const { return result() ? ErrorCode::ok : result().error().code; }
   const Reply& operator*() const {
     REQUIRE_MESSAGE(result(), result().error().message);
-    return **result();
+    return *result();
   }
   const Reply* operator->() const { return &**this; }
   auto take() const {

@@ -1,0 +1,311 @@
+#include <algorithm>
+#include <set>
+
+#include "support/chat.h"
+#include "support/wire.h"
+
+using namespace chat;
+
+namespace {
+
+// Small bounds, so that little fills them.
+EngineOptions narrow(unsigned shards = 1) {
+  EngineOptions options;
+  options.shards = shards;
+  options.limits = {.frame_bytes = 16 << 10, .text_bytes = 4 << 10, .content_bytes = 1 << 10, .metadata_bytes = 1 << 10,
+                    .outbox_bytes = 32 << 10, .group_members = 60};
+  return options;
+}
+
+std::string kilobyte(int i) { return std::to_string(i) + ":" + std::string(1000, 'x'); }
+
+struct Seen {
+  std::set<Seq> seqs{};
+  std::optional<ErrorCode> closed{};
+
+  void look(const Push& push) {
+    if (push.event()) seqs.insert(push.event()->seq);
+    if (const auto* c = push.as<Closed>()) closed = c->why.code;
+  }
+  bool all_up_to(Seq head) const { return seqs.size() == head && *seqs.begin() == 1 && *seqs.rbegin() == head; }
+};
+
+}  // namespace
+
+TEST_CASE("A session that takes nothing is closed beyond its bound, the others don't notice, and it resumes whole") {
+  for (const unsigned shards : {1u, 4u}) {
+    CAPTURE(shards);
+    EngineOptions options;
+    options.shards = shards;
+    Server server(std::move(options));
+    const ConversationId group = server.group("lunch", {"alice", "bob", "carol"});
+    Person alice(server, "alice"), carol(server, "carol");
+    Seen bob_saw{{1}, {}}, carol_saw{{1}, {}};
+    Checkpoint place;
+    {
+      Person bob(server, "bob", {}, 64 << 10);
+      for (int i = 2; i <= 10; ++i) alice.says(group, kilobyte(i));
+      for (const Push& push : bob.takes()) bob_saw.look(push);
+      server.advance(2s);
+      bob.takes();
+      place = bob.checkpoint();
+      REQUIRE_FALSE(place.empty());
+      for (int i = 11; i <= 200; ++i) {
+        alice.says(group, kilobyte(i));
+        for (const Push& push : carol.takes()) carol_saw.look(push);
+        CHECK(server.engine().stats().outbox_bytes < (66 << 10));
+      }
+      CHECK(server.engine().stats().closed_slow == 1);
+      for (const Push& push : bob.takes()) {
+        CHECK_FALSE(bob_saw.closed);  // nothing follows
+        bob_saw.look(push);
+      }
+      CHECK(bob_saw.closed == ErrorCode::overloaded);
+      CHECK(bob_saw.seqs.size() > 50);
+      CHECK(bob_saw.seqs.size() < 80);
+      CHECK(*bob_saw.seqs.rbegin() == bob_saw.seqs.size());  // in order, up to where he was cut
+      bob_saw.closed.reset();
+      if (!bob.checkpoint().empty()) place = bob.checkpoint();
+    }
+    CHECK(carol_saw.all_up_to(200));
+    CHECK_FALSE(carol_saw.closed);
+    server.settle();
+    CHECK(server.engine().stats().outbox_bytes == 0);
+
+    // With the same small outbox, and more coming meanwhile.
+    Person bob(server, "bob", place, 64 << 10);
+    alice.says(group, kilobyte(201));
+    for (const Push& push : bob.takes()) bob_saw.look(push);
+    CHECK_FALSE(bob_saw.closed);
+    CHECK(bob_saw.all_up_to(201));
+    alice.says(group, "and on");
+    CHECK(bob.receives() == std::vector<std::string>{"and on"});
+    CHECK(server.engine().stats().sessions == 3);
+    CHECK(server.engine().stats().closed_slow == 1);
+  }
+}
+
+TEST_CASE("Someone who takes slowly while he resumes gets everything, however small his outbox") {
+  Server server;
+  const ConversationId group = server.group("lunch", {"alice", "bob"});
+  const ConversationId other = server.group("dinner", {"alice", "bob"});
+  Person alice(server, "alice");
+  Checkpoint place;
+  {
+    Person bob(server, "bob");
+    server.advance(2s);
+    bob.takes();
+    alice.says(group, "2"), alice.says(other, "2");
+    server.advance(2s);
+    bob.takes();
+    place = bob.checkpoint();
+    REQUIRE_FALSE(place.empty());
+  }
+  for (int i = 3; i <= 150; ++i) alice.says(i % 2 ? group : other, kilobyte(i));
+  const Seq head = server.ask("bob", GetConversation{.of = group})->head;
+  const Seq head_other = server.ask("bob", GetConversation{.of = other})->head;
+  for (const std::size_t outbox : {std::size_t{8} << 10, std::size_t{64} << 10, std::size_t{1} << 20}) {
+    CAPTURE(outbox);
+    Person bob(server, "bob", place, outbox);
+    std::map<std::string, std::set<Seq>> seen;
+    std::optional<ErrorCode> closed;
+    for (int rounds = 0; rounds < 1000 && seen[group.string()].size() + seen[other.string()].size() < head + head_other - 4; ++rounds) {
+      server.settle();
+      CHECK(server.engine().stats().outbox_bytes <= outbox + 200);
+      const auto push = bob.session().take();
+      if (!push) continue;
+      if (const Event* event = push->event()) CHECK(seen[event->conversation.string()].insert(event->seq).second);
+      if (const auto* c = push->as<Closed>()) closed = c->why.code;
+    }
+    CHECK_FALSE(closed);
+    CHECK(seen[group.string()].size() == head - 2);
+    CHECK(seen[other.string()].size() == head_other - 2);
+  }
+  CHECK(server.engine().stats().closed_slow == 0);
+}
+
+TEST_CASE("What nobody took when a session went is no longer counted") {
+  Server server;
+  const ConversationId group = server.group("lunch", {"alice", "bob"});
+  Person alice(server, "alice");
+  {
+    Person bob(server, "bob");
+    for (int i = 0; i < 20; ++i) alice.says(group, kilobyte(i));
+    CHECK(server.engine().stats().outbox_bytes > 20'000);
+    bob.leaves();
+    server.settle();
+  }
+  server.settle();
+  CHECK(server.engine().stats().outbox_bytes == 0);
+  CHECK(server.engine().stats().sessions == 1);
+}
+
+TEST_CASE("A connection that takes nothing is cut beyond its bound, told so if it can be, and gone after five seconds") {
+  for (const unsigned shards : {1u, 4u}) {
+    CAPTURE(shards);
+    Server server(narrow(shards));
+    const ConversationId group = server.group("lunch", {"alice", "bob", "carol"});
+    Person alice(server, "alice"), carol(server, "carol");
+    Wire bob(server.engine());
+    REQUIRE(bob.logs_in(server, "bob") == ErrorCode::ok);
+    bob.takes(0);
+    Seen carol_saw{{1}, {}};
+    for (int i = 2; i <= 100; ++i) {
+      alice.says(group, kilobyte(i));
+      for (const Push& push : carol.takes()) carol_saw.look(push);
+      CHECK(server.engine().stats().outbox_bytes <= (33 << 10));
+    }
+    CHECK(carol_saw.all_up_to(100));
+    CHECK(server.engine().stats().closed_slow == 1);
+    CHECK(server.engine().stats().sessions == 2);
+    CHECK(server.engine().stats().connections == 1);  // it may still take its farewell
+    CHECK(bob.closed().empty());
+    server.advance(7s);
+    REQUIRE(bob.closed().size() == 1);
+    CHECK(bob.closed()[0].code == ErrorCode::overloaded);
+    CHECK(server.engine().stats().connections == 0);
+    CHECK(server.engine().stats().outbox_bytes == 0);
+  }
+}
+
+TEST_CASE("A connection that was cut and then takes again gets what was queued, and the reason last") {
+  Server server(narrow());
+  const ConversationId group = server.group("lunch", {"alice", "bob"});
+  Person alice(server, "alice");
+  Wire bob(server.engine());
+  const auto in = bob.asks(server, protocol::Login{.token = "bob"});
+  REQUIRE(in);
+  bob.takes(0);
+  for (int i = 2; i <= 100; ++i) alice.says(group, kilobyte(i));
+  bob.takes(SIZE_MAX);
+  server.settle();
+  Seen saw{{1}, {}};
+  for (const Heard& heard : bob.hears()) {
+    CHECK_FALSE(saw.closed);
+    if (heard.push) saw.look(*heard.push);
+  }
+  CHECK(saw.closed == ErrorCode::overloaded);
+  CHECK(saw.seqs.size() > 20);
+  CHECK(*saw.seqs.rbegin() == saw.seqs.size());
+  CHECK(bob.closed().size() == 1);
+  CHECK(server.engine().stats().connections == 0);
+  CHECK(server.engine().stats().outbox_bytes == 0);
+
+  Wire again(server.engine());
+  const auto back = again.asks(server, protocol::Login{.token = "bob", .resume = in->checkpoint});
+  REQUIRE(back);
+  CHECK_FALSE(back->reset);
+  server.settle();
+  for (const Heard& heard : again.hears()) {
+    if (heard.push) saw.look(*heard.push);
+  }
+  // The answer to the login came with the rest of the first pages: asked for again, nothing may be missing.
+  auto page = server.ask("bob", Sync{.conversation = group, .limit = 200});
+  REQUIRE(page);
+  CHECK(page->head == 100);
+}
+
+TEST_CASE("A connection resumes over a slow line without a hole") {
+  for (const unsigned shards : {1u, 4u}) {
+    Server server(narrow(shards));
+    const ConversationId group = server.group("lunch", {"alice", "bob"});
+    Person alice(server, "alice");
+    Checkpoint place;
+    {
+      Wire bob(server.engine());
+      const auto in = bob.asks(server, protocol::Login{.token = "bob"});
+      REQUIRE(in);
+      place = in->checkpoint;
+    }
+    server.settle();
+    for (int i = 2; i <= 100; ++i) alice.says(group, kilobyte(i));
+    Wire bob(server.engine());
+    server.settle();
+    bob.takes(1);
+    bob.says(protocol::encode_client_frame(1, RequestId::login, protocol::encode(protocol::Login{.token = "bob", .resume = place})));
+    std::set<Seq> seen{1};
+    std::optional<Error> closed;
+    for (int rounds = 0; rounds < 1000 && seen.size() < 120; ++rounds) {
+      server.settle();
+      const auto heard = bob.hears();
+      for (const Heard& h : heard) {
+        if (h.push && h.push->event()) seen.insert(h.push->event()->seq);
+      }
+      if (auto why = Wire::farewell(heard)) closed = why;
+      if (rounds < 20) alice.says(group, "live " + std::to_string(rounds));
+      bob.takes(1);
+    }
+    CHECK_FALSE(closed);
+    CHECK(seen.size() == 120);
+    CHECK(*seen.rbegin() == 120);
+    CHECK(server.engine().stats().closed_slow == 0);
+  }
+}
+
+TEST_CASE("A connection whose outbox is half full is not read further until it takes") {
+  Server server(narrow());
+  const ConversationId group = server.group("lunch", {"alice", "bob"});
+  Person alice(server, "alice");
+  for (int i = 0; i < 10; ++i) alice.says(group, kilobyte(i));
+  Wire bob(server.engine());
+  REQUIRE(bob.logs_in(server, "bob") == ErrorCode::ok);
+  bob.takes(0);
+  const Bytes body = protocol::encode(ReadHistory{.conversation = group, .limit = 5});
+  for (std::uint64_t call = 100; call < 130; ++call) {
+    bob.says(protocol::encode_client_frame(call, RequestId::read_history, body));
+    server.settle();
+  }
+  CHECK(bob.paused());
+  CHECK(server.engine().stats().closed_slow == 0);  // answers count, but he is not asked for more than he takes
+  CHECK(server.engine().stats().outbox_bytes <= (32 << 10));
+  bob.takes(SIZE_MAX);
+  server.settle();
+  std::uint64_t next = 100;
+  for (const Heard& heard : bob.hears()) {
+    if (heard.call == 0) continue;
+    CHECK(heard.call == next++);
+    CHECK_FALSE(heard.error);
+  }
+  CHECK(next == 130);
+  CHECK_FALSE(bob.paused());
+}
+
+TEST_CASE("Answers that pile up while they are computed don't cut a connection that takes") {
+  Server server(narrow());
+  const ConversationId group = server.group("lunch", {"alice", "bob"});
+  Person alice(server, "alice");
+  for (int i = 0; i < 12; ++i) alice.says(group, kilobyte(i));
+  Wire bob(server.engine());
+  REQUIRE(bob.logs_in(server, "bob") == ErrorCode::ok);
+  const Bytes body = protocol::encode(ReadHistory{.conversation = group, .limit = 12});
+  for (std::uint64_t call = 100; call < 160; ++call) {
+    bob.says(protocol::encode_client_frame(call, RequestId::read_history, body));
+  }
+  server.settle();
+  std::uint64_t answers = 0;
+  const auto heard = bob.hears();
+  for (const Heard& h : heard) answers += h.call != 0 ? 1 : 0;
+  CHECK_FALSE(Wire::farewell(heard));
+  CHECK(answers == 60);
+  CHECK(server.engine().stats().closed_slow == 0);
+}
+
+TEST_CASE("A connection that throws or hangs up in the middle harms nobody, and leaves nothing behind") {
+  Server server(narrow());
+  const ConversationId group = server.group("lunch", {"alice", "bob", "carol", "dave"});
+  Person alice(server, "alice"), dave(server, "dave");
+  Wire bob(server.engine()), carol(server.engine());
+  REQUIRE(bob.logs_in(server, "bob") == ErrorCode::ok);
+  REQUIRE(carol.logs_in(server, "carol") == ErrorCode::ok);
+  bob.throws(true);
+  carol.hang_up();
+  for (int i = 2; i <= 5; ++i) alice.says(group, "m");
+  CHECK(dave.receives().size() == 4);
+  server.advance(20s);
+  CHECK(server.engine().stats().callback_exceptions > 0);
+  bob.hang_up();
+  server.settle();
+  CHECK(server.engine().stats().connections == 0);
+  CHECK(server.engine().stats().sessions == 2);
+  CHECK(server.engine().stats().outbox_bytes == 0);
+}
