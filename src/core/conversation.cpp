@@ -14,9 +14,17 @@ namespace core {
 namespace {
 
 constexpr std::uint64_t unused_ms = 10 * 60'000;  // then a conversation leaves memory
+constexpr std::chrono::milliseconds empty_for{1000};
 
 Error no_such_conversation() {
   return {ErrorCode::no_such_conversation, "there is no such conversation, or you are not in it", {}};
+}
+
+Error key_expired() {
+  return {ErrorCode::key_expired,
+          "this key is older than the engine remembers: whether it was done can't be told; look in the history and use "
+          "a new key",
+          {}};
 }
 
 }  // namespace
@@ -50,6 +58,7 @@ void Conversation::loaded(Result<LoadedConversation> result) {
     for (auto& then : waiting) then(result.error());
     return;
   }
+  const bool again = generation_ != 0;
   const Seq known = durable_.head;
   keys_.clear();
   for (const auto& block : result->key_blocks) keys_.load_block(block);
@@ -67,11 +76,13 @@ void Conversation::loaded(Result<LoadedConversation> result) {
   floor_ = floor_unknown_ ? std::numeric_limits<std::uint64_t>::max() : shard_.core().store->last_batch();
   phase_ = Phase::ready;
   ++generation_;
-  if (known != 0 && durable_.head > known) {
-    // It was never published; whoever is here is told to read it.
+  if (!durable_.exists) shard_.conversations().forget_soon(id_);
+  if (again && durable_.head > known) {
+    // It was never published; whoever is here is told to read it. Its batch may lie before checkpoints that were given
+    // out since: for one who comes back with them it counts as newer.
     const Frame frame = std::make_shared<const Bytes>(protocol::encode_head_moved({id_, durable_.head}));
     publish({{.frame = frame, .with_key = frame, .seq = durable_.head, .age = last_used_, .to = durable_.roster}},
-            shard_.core().store->last_batch());
+            shard_.core().store->last_batch() + 1);
   }
   for (auto& then : waiting) then(Status());
 }
@@ -92,14 +103,17 @@ Result<std::vector<protocol::Interval>> Conversation::visible_to(const Identity&
 // ---- an attempt, step by step
 
 void Conversation::change(Attempt attempt, Apply apply) {
+  if (const auto held = held_.find(attempt.by.who.user); held != held_.end()) {
+    held->second.behind.push_back(
+        [self = shared_from_this(), attempt = std::move(attempt), apply = std::move(apply)]() mutable {
+          self->change(std::move(attempt), std::move(apply));
+        });
+    return;
+  }
   when_ready([self = shared_from_this(), attempt = std::move(attempt), apply = std::move(apply)](Status ready) mutable {
     if (!ready) return self->refuse(attempt, ready.error());
-    if (const auto held = self->held_.find(attempt.by.who.user); held != self->held_.end()) {
-      held->second.behind.push_back([self, attempt = std::move(attempt), apply = std::move(apply)]() mutable {
-        self->change(std::move(attempt), std::move(apply));
-      });
-      return;
-    }
+    // Once more: another one that waited for the load may have come to a read.
+    if (self->held_.contains(attempt.by.who.user)) return self->change(std::move(attempt), std::move(apply));
     self->proceed(std::move(attempt), std::move(apply));
   });
 }
@@ -142,10 +156,7 @@ void Conversation::proceed(Attempt attempt, Apply apply) {
     case What::ask_source:
       return ask_source(std::move(attempt), std::move(apply));
     case What::expired:
-      return refuse(attempt, {ErrorCode::key_expired,
-                              "this key is older than the engine remembers: whether it was done can't be told; look in "
-                              "the history and use a new key",
-                              {}});
+      return refuse(attempt, key_expired());
     case What::earlier_failed:
       return refuse(attempt, {ErrorCode::earlier_failed,
                               "a request with a smaller number failed: send that one again first, or abandon it",
@@ -159,15 +170,15 @@ void Conversation::look_in_log(Attempt attempt, Apply apply, Seq seq) {
       [partition = partition_, seq](Storage& storage) { return read_event(storage, partition, seq); },
       [seq](Conversation& self, Attempt a, Apply f, Result<std::optional<Bytes>> read) {
         if (!read) return self.refuse(a, read.error());
-        if (*read) {
-          const auto record = protocol::decode_record(**read);
-          const auto event = record ? protocol::decode<Event>(record->event) : record.error();
-          if (!event) return self.refuse(a, event.error());
-          if (record->origin.key == a.key && event->sender == a.by.who.user) {
-            return self.repeat(std::move(a), {seq, event->time, record->origin.digest, record->origin.age});
-          }
-        }
-        self.check_member(std::move(a), std::move(f));  // another key with the same hash
+        if (!*read) return self.refuse(a, key_expired());  // it was trimmed
+        const auto record = protocol::decode_record(**read);
+        const auto event = record ? protocol::decode<Event>(record->event) : record.error();
+        if (!event) return self.refuse(a, event.error());
+        const bool same = record->origin.key == a.key && event->sender == a.by.who.user;  // else: the same hash
+        const bool forgotten =
+            a.key.number == 0 && record->origin.age + Keys::memory_ms <= self.shard_.core().now();
+        if (!same || forgotten) return self.check_member(std::move(a), std::move(f));
+        self.repeat(std::move(a), {seq, event->time, record->origin.digest, record->origin.age});
       });
 }
 
@@ -194,6 +205,7 @@ void Conversation::repeat(Attempt attempt, const Keys::Used& used) {
     return refuse(attempt, {ErrorCode::conflict, "this key was used for another request: use a new one", {}});
   }
   add(shard_.core().counters.duplicates);
+  keys_.abandon(attempt.by.who.user, attempt.key);
   Accepted answer{id_, used.seq, used.time, shard_.core().durability, true};
   for (Pending* pending : {&next_, &flying_}) {
     if (pending->change && used.seq > pending->change->expected_head) {
@@ -268,8 +280,9 @@ void Conversation::apply(Attempt attempt, Apply apply, std::optional<StoredMessa
     // Nothing to change; what it found so may still be under way.
     Accepted answer{id_, 0, shard_.core().clock->wall(), shard_.core().durability, false};
     Pending& last = next_.change ? next_ : flying_;
+    keys_.abandon(attempt.by.who.user, attempt.key);
     if (!last.change) return attempt.reply(std::move(answer));
-    last.waiters.push_back({std::move(attempt.reply), answer, attempt.by.who.user, {}});
+    last.waiters.push_back({std::move(attempt.reply), answer, attempt.by.who.user, std::move(attempt.key)});
     return;
   }
   assign(std::move(attempt), draft);
@@ -407,7 +420,11 @@ void Conversation::fail(Pending pending, const Error& error) {
 }
 
 void Conversation::refuse(Attempt& attempt, Error error) {
-  if (error.retryable() && error.code != ErrorCode::earlier_failed) keys_.failed(attempt.by.who.user, attempt.key);
+  if (!error.retryable()) {
+    keys_.abandon(attempt.by.who.user, attempt.key);
+  } else if (error.code != ErrorCode::earlier_failed) {
+    keys_.failed(attempt.by.who.user, attempt.key);
+  }
   attempt.reply(std::move(error));
 }
 
@@ -446,6 +463,19 @@ std::shared_ptr<Conversation> Conversations::get(const ConversationId& id) {
 void Conversations::clear() {
   for (auto& [id, conversation] : conversations_) conversation->clear();
   conversations_.clear();
+}
+
+void Conversations::forget_soon(const ConversationId& id) {
+  empty_.push_back(id);
+  if (empty_.size() > 1) return;
+  shard_.after(empty_for, [this] {
+    for (const ConversationId& each : std::exchange(empty_, {})) {
+      const auto at = conversations_.find(each);
+      if (at == conversations_.end() || !at->second->empty()) continue;
+      conversations_.erase(at);
+      sub(shard_.core().counters.conversations);
+    }
+  });
 }
 
 void Conversations::sweep() {

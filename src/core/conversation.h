@@ -133,6 +133,7 @@ class Conversation : public std::enable_shared_from_this<Conversation> {
   const ConversationId& id() const { return id_; }
   Shard& shard() const { return shard_; }
   bool idle() const;
+  bool empty() const { return idle() && !durable_.exists && !keys_.any_failed(); }  // nothing would be lost with it
   void clear();
   std::uint64_t last_used() const { return last_used_; }
 
@@ -205,11 +206,14 @@ class Conversations {
   explicit Conversations(Shard& shard) : shard_(shard) {}
   std::shared_ptr<Conversation> get(const ConversationId&);  // makes it, unloaded
   void sweep();                                             // forgets those that nobody has used for a while
+  // There is none of that id: what strangers ask for is not kept.
+  void forget_soon(const ConversationId&);
   void clear();  // when nothing runs any more: answers what waits
 
  private:
   Shard& shard_;
   std::unordered_map<ConversationId, std::shared_ptr<Conversation>> conversations_;
+  std::vector<ConversationId> empty_;
 };
 
 }  // namespace core

@@ -33,7 +33,7 @@ void Inbox::schedule() {
 }
 
 void Inbox::progressed() {
-  if (noted_ < shard_.core().store->last_conversation_batch()) schedule();
+  if (noted_ < notable()) schedule();
 }
 
 void Inbox::flush_then(Function<void(Status)> then) {
@@ -102,10 +102,15 @@ void Inbox::written(Status status, std::shared_ptr<Marks> marks) {
   if (status && marks_.empty()) note_progress();
 }
 
+std::uint64_t Inbox::notable() const {
+  const Store& store = *shard_.core().store;
+  return std::min(store.last_conversation_batch(), store.sure_to());
+}
+
 // Everything published here is written: a recovery need not look before this batch.
 void Inbox::note_progress() {
-  if (noted_ >= shard_.core().store->last_conversation_batch()) return;
-  noted_ = shard_.hub().complete_to();
+  if (noted_ >= notable()) return;
+  noted_ = std::min(shard_.hub().complete_to(), shard_.core().store->sure_to());
   auto change = std::make_shared<OwnedChange>();
   change->partition = engine_partition;
   change->rows = {number_row("inbox/" + std::to_string(shard_.index()), noted_),

@@ -40,6 +40,7 @@ class Inbox {
   void flush();
   void submit(Result<std::vector<OwnedChange>>, std::shared_ptr<Marks>);
   void written(Status, std::shared_ptr<Marks>);
+  std::uint64_t notable() const;
   void note_progress();
 
   Shard& shard_;

@@ -65,21 +65,22 @@ Keys::Look Keys::look(const UserId& sender, const IdempotencyKey& key, std::uint
   if (!numbered) return {What::unused, nullptr, 0};
   const auto source = sources_.find(hash_source(sender, key.source));
   if (source == sources_.end()) return {sources_in_store_ ? What::ask_source : What::unused, nullptr, 0};
-  if (source->second.failed != 0 && key.number > source->second.failed) return {What::earlier_failed, nullptr, 0};
+  const auto& failed = source->second.failed;
+  if (!failed.empty() && key.number > *failed.begin()) return {What::earlier_failed, nullptr, 0};
   if (!source->second.asked && sources_in_store_) return {What::ask_source, nullptr, 0};
-  if (key.number <= source->second.used && key.number != source->second.failed) return {What::expired, nullptr, 0};
+  if (key.number <= source->second.used && !failed.contains(key.number)) return {What::expired, nullptr, 0};
   return {What::unused, nullptr, 0};
 }
 
 void Keys::use(const UserId& sender, const IdempotencyKey& key, const Used& used) {
-  if (key.empty()) return;
+  if (key.empty()) return order_.push_back({{}, used.seq, used.age, false});
   const KeyHash hash = hash_key(sender, key), source_hash = hash_source(sender, key.source);
   recent_.insert_or_assign(hash, Recent{used, source_hash, key.number});
-  order_.push_back(hash);
+  order_.push_back({hash, used.seq, used.age, true});
   if (key.number == 0) return;
   Source& source = sources_[source_hash];
   source.used = std::max(source.used, key.number);
-  if (source.failed == key.number) source.failed = 0;
+  source.failed.erase(key.number);
   // It wrote a newer event than any row can know of.
   source.asked = true;
 }
@@ -92,13 +93,17 @@ void Keys::source_read(const UserId& sender, const std::string& name, std::uint6
 
 void Keys::failed(const UserId& sender, const IdempotencyKey& key) {
   if (key.number == 0 || key.empty()) return;
-  Source& source = sources_[hash_source(sender, key.source)];
-  source.failed = source.failed == 0 ? key.number : std::min(source.failed, key.number);
+  sources_[hash_source(sender, key.source)].failed.insert(key.number);
 }
 
 void Keys::abandon(const UserId& sender, const IdempotencyKey& key) {
+  if (key.number == 0) return;
   const auto source = sources_.find(hash_source(sender, key.source));
-  if (source != sources_.end() && source->second.failed == key.number) source->second.failed = 0;
+  if (source != sources_.end()) source->second.failed.erase(key.number);
+}
+
+bool Keys::any_failed() const {
+  return std::any_of(sources_.begin(), sources_.end(), [](const auto& source) { return !source.second.failed.empty(); });
 }
 
 void Keys::spill(Seq durable, std::uint64_t now, std::vector<Row>& rows) {
@@ -106,21 +111,22 @@ void Keys::spill(Seq durable, std::uint64_t now, std::vector<Row>& rows) {
     rows.push_back({.table = Table::keys, .key = block_row_key(blocks_.front().first)});
     blocks_.pop_front();
   }
-  if (order_.size() <= most_recent) return;
+  if (order_.size() <= most_recent || order_[block_size - 1].seq > durable) return;
   protocol::KeyBlockRow block;
   std::unordered_map<KeyHash, std::uint64_t, KeyHasher> numbers;
   for (std::size_t i = 0; i < block_size; ++i) {
-    const auto at = recent_.find(order_[i]);
-    if (at == recent_.end()) continue;  // used again since
-    const Recent& recent = at->second;
-    if (recent.used.seq > durable) return;
-    block.marks.push_back({order_[i].low, recent.used.seq});
-    block.newest_age = std::max(block.newest_age, recent.used.age);
-    if (recent.number != 0) numbers[recent.source] = std::max(numbers[recent.source], recent.number);
-  }
-  for (std::size_t i = 0; i < block_size; ++i) {
-    recent_.erase(order_.front());
+    const Place place = order_.front();
     order_.pop_front();
+    block.newest_age = std::max(block.newest_age, place.age);
+    const auto at = place.has_key ? recent_.find(place.hash) : recent_.end();
+    if (at != recent_.end() && at->second.used.seq == place.seq) {  // else: used again since
+      const Recent& recent = at->second;
+      block.marks.push_back({place.hash.low, place.seq});
+      if (recent.number != 0) numbers[recent.source] = std::max(numbers[recent.source], recent.number);
+      recent_.erase(at);
+    } else if (i + 1 == block_size) {
+      block.marks.push_back({0, place.seq});  // says how far the block reaches
+    }
   }
   for (const auto& [source, number] : numbers) {
     rows.push_back({.table = Table::sources,
@@ -128,7 +134,7 @@ void Keys::spill(Seq durable, std::uint64_t now, std::vector<Row>& rows) {
                     .value = protocol::encode_row(protocol::SourceRow{number})});
     sources_in_store_ = true;
   }
-  if (block.marks.empty() || block.newest_age + memory_ms <= now) return;
+  if (block.newest_age + memory_ms <= now) return;
   const auto expires = std::chrono::milliseconds(block.newest_age + memory_ms);
   blocks_.push_back(block_of(block));
   rows.push_back({.table = Table::keys,
@@ -141,8 +147,8 @@ void Keys::clear() {
   recent_.clear();
   order_.clear();
   blocks_.clear();
-  std::erase_if(sources_, [](const auto& source) { return source.second.failed == 0; });
-  for (auto& [hash, source] : sources_) source = {.failed = source.failed};
+  std::erase_if(sources_, [](const auto& source) { return source.second.failed.empty(); });
+  for (auto& [hash, source] : sources_) source = {.failed = std::move(source.failed)};
   sources_in_store_ = false;
 }
 

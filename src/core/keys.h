@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <deque>
 #include <optional>
+#include <set>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -30,8 +31,8 @@ KeyHash hash_source(const UserId& sender, const std::string& source);
 std::string source_row_key(KeyHash source);
 
 // Which keys of one conversation have been used. The log is the record; this is its index: the keys of the last events
-// in full, older ones of the last 24 h as hash and seq, in blocks of 128 that are written in the same change as a new
-// event and read back when the conversation is loaded.
+// in full, older ones of the last 24 h as hash and seq, in blocks of 128 events that are written in the same change as
+// a new event and read back when the conversation is loaded.
 class Keys {
  public:
   static constexpr std::uint64_t memory_ms = 24 * 3'600'000;
@@ -56,10 +57,11 @@ class Keys {
   };
   Look look(const UserId& sender, const IdempotencyKey&, std::uint64_t now) const;
 
-  void use(const UserId& sender, const IdempotencyKey&, const Used&);
+  void use(const UserId& sender, const IdempotencyKey&, const Used&);  // of each event, in order; the key may be empty
   void source_read(const UserId& sender, const std::string& source, std::uint64_t number);  // 0: it has no row
   void failed(const UserId& sender, const IdempotencyKey&);     // retryably
-  void abandon(const UserId& sender, const IdempotencyKey&);
+  void abandon(const UserId& sender, const IdempotencyKey&);    // or answered for good: nothing waits for it any more
+  bool any_failed() const;
   // Moves the oldest keys, of events up to `durable`, out of memory where there are too many; adds the rows that keep
   // them, and deletes the rows that are too old.
   void spill(Seq durable, std::uint64_t now, std::vector<Row>& rows);
@@ -77,19 +79,25 @@ class Keys {
     std::uint64_t newest_age{};
   };
   struct Source {
-    std::uint64_t used = 0;    // the largest number that was used
-    std::uint64_t failed = 0;  // the smallest that failed and has to come again; 0: none
-    bool asked = false;        // its row was read, or is known not to exist
+    std::uint64_t used = 0;            // the largest number that was used
+    std::set<std::uint64_t> failed{};  // and have to come again
+    bool asked = false;                // its row was read, or is known not to exist
   };
   struct Recent {
     Used used;
     KeyHash source;
     std::uint64_t number;
   };
+  struct Place {
+    KeyHash hash;
+    Seq seq;
+    std::uint64_t age;
+    bool has_key;
+  };
   static Block block_of(const protocol::KeyBlockRow&);
 
   std::unordered_map<KeyHash, Recent, KeyHasher> recent_;
-  std::deque<KeyHash> order_;  // of recent_, by seq
+  std::deque<Place> order_;    // the last events, by seq
   std::deque<Block> blocks_;   // ascending by seq
   std::unordered_map<KeyHash, Source, KeyHasher> sources_;
   bool sources_in_store_ = false;

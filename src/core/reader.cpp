@@ -24,7 +24,8 @@ Result<std::vector<Row>> all_rows(Storage& storage, const std::string& partition
   return rows;
 }
 
-Status read_tail(Storage& storage, const std::string& partition, Log log, Seq above, LoadedConversation& to) {
+Status read_tail(Storage& storage, const std::string& partition, Log log, Seq above, std::uint64_t now,
+                 LoadedConversation& to) {
   for (Seq start = to.head; start > above;) {
     auto page = storage.events(partition, log, start, Direction::backward, whole_pages);
     if (!page) return page.error();
@@ -35,10 +36,11 @@ Status read_tail(Storage& storage, const std::string& partition, Log log, Seq ab
       if (!record) return record.error();
       auto event = protocol::decode<Event>(record->event);
       if (!event) return event.error();
+      const bool expired = record->origin.age + Keys::memory_ms <= now;
       to.tail.push_back({seq, event->sender, event->time, std::move(record->origin)});
       start = seq - 1;
       // Older ones would be in a block, were their keys still worth keeping.
-      if (to.tail.size() >= 1024) return {};
+      if (expired && to.tail.size() >= 1024) return {};
     }
   }
   return {};
@@ -117,7 +119,7 @@ Result<LoadedConversation> load_conversation(Storage& storage, const std::string
   loaded.any_sources = !sources->rows.empty();
 
   for (const Log log : {Log::messages, Log::changes}) {
-    if (Status read = read_tail(storage, partition, log, in_blocks, loaded); !read) return read.error();
+    if (Status read = read_tail(storage, partition, log, in_blocks, now, loaded); !read) return read.error();
   }
   std::sort(loaded.tail.begin(), loaded.tail.end(), [](const auto& a, const auto& b) { return a.seq < b.seq; });
   return loaded;

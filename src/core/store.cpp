@@ -1,5 +1,6 @@
 #include "core/store.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "core/shard.h"
@@ -174,12 +175,16 @@ void Store::commit_some(Shared& shared, std::size_t first, std::size_t last, std
     Status status;
   };
   add(core_.counters.commits);
+  const std::uint64_t before = last_batch_.load(std::memory_order_relaxed);
   if (info.batch != 0) last_batch_.store(info.batch, std::memory_order_relaxed);
   std::vector<std::vector<Told>> told(core_.shards.size());
   for (std::size_t i = 0; i < waiting.size(); ++i) {
     Waiting& w = waiting[i];
     if (!outcomes[i]) {
       add(core_.counters.failed_changes);
+      if (outcomes[i].error().code == ErrorCode::unknown_outcome) {
+        sure_to_.store(std::min(sure_to(), before), std::memory_order_relaxed);
+      }
     } else if (w.change->partition.starts_with("c:") && w.change->new_head > w.change->expected_head) {
       last_conversation_batch_.store(info.batch, std::memory_order_relaxed);
     }

@@ -2,6 +2,7 @@
 
 #include <condition_variable>
 #include <deque>
+#include <limits>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -70,6 +71,8 @@ class Store {
   std::uint64_t last_batch() const { return last_batch_.load(std::memory_order_relaxed); }
   // The newest batch that moved a conversation's head.
   std::uint64_t last_conversation_batch() const { return last_conversation_batch_.load(std::memory_order_relaxed); }
+  // The batch before the first one of unknown outcome: what lies behind it may have moved a head that nobody was told.
+  std::uint64_t sure_to() const { return sure_to_.load(std::memory_order_relaxed); }
 
   // No more jobs; waits for those under way. False: one had not returned by then, its thread is left alone with what
   // it needs, and nothing it does reaches a shard any more.
@@ -115,6 +118,7 @@ class Store {
   Function<void()> wake_;
   std::atomic<std::size_t> jobs_{0};
   std::atomic<std::uint64_t> last_batch_{0}, last_conversation_batch_{0};
+  std::atomic<std::uint64_t> sure_to_{std::numeric_limits<std::uint64_t>::max()};
 };
 
 }  // namespace core

@@ -86,7 +86,7 @@ void check_page(const Page& page, const std::set<Seq>& changes) {
 }
 
 // A log with messages, changes, people who come and go; what each may see is kept beside it.
-struct Log {
+struct Story {
   Server server;
   ConversationId group;
   std::set<Seq> changes;
@@ -94,7 +94,7 @@ struct Log {
   std::set<std::string> here{"alice", "bob"};
   Seq head = 1;
 
-  explicit Log(std::uint64_t seed, NewcomersSee see) {
+  explicit Story(std::uint64_t seed, NewcomersSee see) {
     group = server.group("log", {"alice", "bob"}, {.newcomers_see = see, .newcomers_last = 5, .open = true});
     for (const auto& who : here) visible[who].insert(1);
     std::mt19937_64 random(seed);
@@ -238,12 +238,12 @@ TEST_CASE("Whatever happened, pages forward and backward show each visible event
     for (const std::uint64_t seed : {1u, 2u, 3u}) {
       CAPTURE(static_cast<int>(see));
       CAPTURE(seed);
-      Log log(seed, see);
+      Story story(seed, see);
       for (const std::string& who : {std::string("alice"), std::string("bob"), std::string("carol")}) {
         CAPTURE(who);
-        std::set<Seq> expected = log.visible[who];
+        std::set<Seq> expected = story.visible[who];
         if (expected.empty()) continue;
-        for (const Seq change : log.changes) expected.erase(change);
+        for (const Seq change : story.changes) expected.erase(change);
         for (const std::uint32_t limit : {1u, 7u, 50u, 200u}) {
           CAPTURE(limit);
           for (const Direction direction : {Direction::forward, Direction::backward}) {
@@ -253,8 +253,8 @@ TEST_CASE("Whatever happened, pages forward and backward show each visible event
             for (int pages = 0; more; ++pages) {
               REQUIRE(pages < 500);
               const HistoryPage page =
-                  reads(log.server, who, {.conversation = log.group, .start = start, .direction = direction, .limit = limit});
-              check_page(page, log.changes);
+                  reads(story.server, who, {.conversation = story.group, .start = start, .direction = direction, .limit = limit});
+              check_page(page, story.changes);
               CHECK(page.events.size() <= limit);
               for (const EventPtr& event : page.events) CHECK(seen.insert(event->seq).second);
               covered += page.covers_to - page.covers_from + 1;
@@ -266,14 +266,14 @@ TEST_CASE("Whatever happened, pages forward and backward show each visible event
             }
             CHECK(seen == expected);
             CHECK(covered >= *expected.rbegin());  // no seq twice, none left out
-            CHECK(covered <= log.head);
+            CHECK(covered <= story.head);
           }
           // Sync shows the changes too.
           std::set<Seq> seen;
           Seq after = 0;
           for (int pages = 0;; ++pages) {
             REQUIRE(pages < 500);
-            auto page = log.server.ask(who, Sync{.conversation = log.group, .after = after, .limit = limit});
+            auto page = story.server.ask(who, Sync{.conversation = story.group, .after = after, .limit = limit});
             REQUIRE(page);
             check_page(*page, {});
             CHECK(page->covers_from == after + 1);
@@ -283,7 +283,7 @@ TEST_CASE("Whatever happened, pages forward and backward show each visible event
             CHECK((page->live_from == 0) == page->more);
             if (!page->more) break;
           }
-          CHECK(seen == log.visible[who]);
+          CHECK(seen == story.visible[who]);
         }
       }
     }
