@@ -92,10 +92,12 @@ struct SettingsChanged {
 
 // One of the bodies above; later versions add kinds, which arrive here as UnknownEvent.
 class EventBody {
+  using Kinds = std::variant<UnknownEvent, MessagePosted, MessageChanged, MembersChanged, SettingsChanged>;
+
  public:
   EventBody() = default;
   template <class T>
-    requires(!std::is_same_v<std::remove_cvref_t<T>, EventBody>)
+    requires(!std::is_same_v<std::remove_cvref_t<T>, EventBody> && std::is_constructible_v<Kinds, T>)
   EventBody(T&& body) : body_(std::forward<T>(body)) {}
 
   template <class T>
@@ -104,7 +106,7 @@ class EventBody {
   }
 
  private:
-  std::variant<UnknownEvent, MessagePosted, MessageChanged, MembersChanged, SettingsChanged> body_{};
+  Kinds body_{};
 };
 
 // One entry of a conversation's log.
@@ -139,10 +141,12 @@ struct UnknownSignal {
 
 // Something that is true now and is never stored; later versions add kinds (typing, presence, receipts).
 class Signal {
+  using Kinds = std::variant<UnknownSignal, Ephemeral>;
+
  public:
   Signal() = default;
   template <class T>
-    requires(!std::is_same_v<std::remove_cvref_t<T>, Signal>)
+    requires(!std::is_same_v<std::remove_cvref_t<T>, Signal> && std::is_constructible_v<Kinds, T>)
   Signal(T&& signal) : signal_(std::forward<T>(signal)) {}
 
   template <class T>
@@ -151,7 +155,7 @@ class Signal {
   }
 
  private:
-  std::variant<UnknownSignal, Ephemeral> signal_{};
+  Kinds signal_{};
 };
 
 // Events of this conversation up to `head` were not pushed: read them with Sync.

@@ -63,19 +63,19 @@ class Function<R(A...)> {
       sizeof(F) <= space && alignof(F) <= alignof(std::max_align_t) && std::is_nothrow_move_constructible_v<F>;
 
   template <class F>
-  static F& in(void* space) noexcept {
+  static F& in(void* at) noexcept {
     if constexpr (fits<F>) {
-      return *std::launder(static_cast<F*>(space));
+      return *std::launder(static_cast<F*>(at));
     } else {
-      return **std::launder(static_cast<F**>(space));
+      return **std::launder(static_cast<F**>(at));
     }
   }
   template <class F>
-  static R call_in(void* space, A&&... arguments) {
+  static R call_in(void* at, A&&... arguments) {
     if constexpr (std::is_void_v<R>) {
-      std::invoke(in<F>(space), std::forward<A>(arguments)...);
+      std::invoke(in<F>(at), std::forward<A>(arguments)...);
     } else {
-      return std::invoke(in<F>(space), std::forward<A>(arguments)...);
+      return std::invoke(in<F>(at), std::forward<A>(arguments)...);
     }
   }
   template <class F>
@@ -88,11 +88,11 @@ class Function<R(A...)> {
     }
   }
   template <class F>
-  static void destroy_in(void* space) noexcept {
+  static void destroy_in(void* at) noexcept {
     if constexpr (fits<F>) {
-      in<F>(space).~F();
+      in<F>(at).~F();
     } else {
-      delete &in<F>(space);
+      delete &in<F>(at);
     }
   }
   template <class F>

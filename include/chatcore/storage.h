@@ -38,7 +38,7 @@ enum class Table : std::uint8_t {
 
 struct Row {
   Table table{};
-  std::string key{};                     // up to 256 bytes, any; rows sort by its unsigned bytes
+  std::string key{};                     // 1 to 256 bytes, any; rows sort by its unsigned bytes
   std::optional<Bytes> value{};          // empty: delete the row; deleting what is not there is no error
   TimePoint expires = TimePoint::max();  // a hint: from then on the storage may drop the row by itself
 };
@@ -123,7 +123,8 @@ class CHATCORE_API Storage {
   // Applies changes in order. Each is atomic; all that are done are as durable as open() was asked for when this
   // returns, and readable then and not before. outcome[i] arrives as unknown_outcome and is set to
   //   ok: done. conflict: the head is another, nothing was done. storage_full, storage_unavailable: nothing was
-  //   done. unknown_outcome (or left as it came): it may yet appear, whole, or never.
+  //   done. invalid: the change breaks the rules written at Change, nothing was done. unknown_outcome (or left as it
+  //   came): it may yet appear, whole, or never.
   // A partition may occur more than once: the later change sees what the earlier did.
   // Returns the batch number: larger than all before it, over restarts too. Numbers become visible in order: once
   // batch n can be read in the feed, no smaller one appears.

@@ -19,6 +19,9 @@ struct Row {
   void (*handle)(Shard&, Call<R, Answer>);
 };
 
+template <class R, class Answer>
+Row(Status (*)(Core&, const Caller&, R&), void (*)(Shard&, Call<R, Answer>)) -> Row<R, Answer>;
+
 inline constexpr std::tuple table{
     Row{check_send, send},
     Row{check_ephemeral, send_ephemeral},
@@ -69,13 +72,12 @@ Shard& home_of(Core& core, const Caller& by, const R& request) {
 // from there too, so that `reply` never runs inside this call.
 template <class R>
 void run(Core& core, Caller by, R request, core::Reply<RawOf<R>> reply) {
-  const auto& row = row_of<R>();
-  Status ok = row.check(core, by, request);
+  Status ok = row_of<R>().check(core, by, request);
   Shard& home = ok ? home_of(core, by, request) : *core.shards.front();
-  home.post([&home, &row, ok = std::move(ok),
+  home.post([&home, ok = std::move(ok),
              call = Call<R, RawOf<R>>{std::move(by), std::move(request), std::move(reply)}]() mutable {
     if (!ok) return call.reply(ok.error());
-    row.handle(home, std::move(call));
+    row_of<R>().handle(home, std::move(call));
   });
 }
 

@@ -152,13 +152,13 @@ TEST_CASE("An identity without a user that is not the host's has no rights at al
   CHECK(code(server.ask(nobody, Send{.to = Direct{"alice"}, .content = {.text = "x"}})) == invalid);
   CHECK(code(server.ask(nobody, ReadHistory{.conversation = group})) == ErrorCode::no_such_conversation);
   CHECK(code(server.ask(nobody, Join{.conversation = group})) == invalid);
-  CHECK(code(server.ask(nobody, CreateConversation{})) != ok);
+  CHECK(code(server.ask(nobody, CreateConversation{})) == invalid);
 }
 
 // ---- what a field must not be
 
 TEST_CASE("Text, bytes, their type and metadata have limits: at the limit they pass, one more is too large") {
-  Server server(with({.frame_bytes = 16 << 10, .text_bytes = 100, .content_bytes = 200, .metadata_bytes = 50}));
+  Server server(with({.frame_bytes = 16 << 10, .text_bytes = 100, .content_bytes = 200, .metadata_bytes = 50, .group_members = 60}));
   Person alice(server, "alice");
   const ConversationId group = server.group("lunch", {"alice"});
   const Seq seq = alice.says(group, "x").seq;
@@ -298,16 +298,6 @@ TEST_CASE("Roles, directions, seqs and page limits are in range") {
   CHECK(code(alice.asks(ListConversations{.after = std::string(256, '\xff'), .limit = 1})) == ok);
 }
 
-TEST_CASE("The usual page limit is allowed where pages may be smaller than that") {
-  Server server(with({.page_items = 20}));
-  Person alice(server, "alice");
-  const ConversationId group = server.group("lunch", {"alice"});
-  CHECK(code(alice.asks(ReadHistory{.conversation = group})) == ok);
-  CHECK(code(alice.asks(Sync{.conversation = group})) == ok);
-  CHECK(code(alice.asks(ListMembers{.conversation = group})) == ok);
-  CHECK(code(alice.asks(ListConversations{})) == ok);
-}
-
 // ---- on the wire
 
 TEST_CASE("Before the login nothing is done but the login and the ping") {
@@ -379,7 +369,6 @@ TEST_CASE("A request that is no Protobuf, or has a bad field, is invalid, and th
   CHECK(wire.code(server, 15, text(1, "lunch") + text(2, "alice") + number(3, 5)) == invalid);
   CHECK(wire.code(server, 15, text(1, "lunch") + text(2, "alice") + number(3, ~0ull)) == invalid);
   CHECK(wire.code(server, 15, text(1, "lunch") + text(2, "alice") + number(3, 256 + 2)) == invalid);  // no wrapping
-  CHECK(wire.code(server, 3, text(1, "lunch") + number(3, 1) + number(4, (1ull << 32) + 5)) == invalid);
   CHECK(wire.code(server, 3, text(1, "lunch") + number(3, 7)) == invalid);
   CHECK(wire.code(server, 12, text(1, "lunch") + text(2, "")) == invalid);
   CHECK(wire.code(server, 13, text(1, bad)) == invalid);
@@ -454,7 +443,6 @@ TEST_CASE("A login must be of a version that is spoken here, and comes once") {
   Server server;
   Wire wire(server.engine());
   CHECK(wire.logs_in(server, "alice", 0) == invalid);
-  CHECK(wire.code(server, 64, "") == invalid);
   CHECK(wire.code(server, 64, "\xff") == invalid);
   CHECK(wire.logs_in(server, "alice", 2) == ErrorCode::version_too_new);
   CHECK(wire.logs_in(server, "alice", ~0u) == ErrorCode::version_too_new);

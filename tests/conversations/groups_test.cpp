@@ -214,7 +214,7 @@ TEST_CASE("An admin changes all settings at once, and everyone is told; the same
 
   auto again = bob.asks(ChangeSettings{.conversation = group, .settings = dinner});
   REQUIRE(again);
-  CHECK(again->seq == changed->seq);
+  CHECK(again->seq == 0);
   CHECK(carol.receives().empty());
   CHECK(code(carol.asks(ChangeSettings{.conversation = group, .settings = {.title = "Mine"}})) == ErrorCode::forbidden);
 }
@@ -283,7 +283,7 @@ TEST_CASE("Anyone enters an open group; a closed one does not exist for stranger
   CHECK(members(server, open) == "alice4 carol2");
   auto again = carol.asks(Join{.conversation = open});
   REQUIRE(again);
-  CHECK(again->seq == 2);
+  CHECK(again->seq == 0);
   CHECK(alice.receives().empty());
 
   CHECK(code(carol.asks(Join{.conversation = closed})) == ErrorCode::no_such_conversation);

@@ -18,14 +18,17 @@ _PAGE = "1 events repeated Event, 2 covers_from uint64, 3 covers_to uint64, 4 ol
         "6 gaps repeated Gap, 7 epoch string, 8 more bool"
 _TABLE = f"""
 ClientFrame: 1 call uint64, 2 request uint32, 3 body bytes
-ServerFrame: 1 call uint64, 2 error Error, 3 body bytes, 4 event Event, 5 signal Signal, 6 head_moved HeadMoved, 7 reset Reset, 8 closed Error, 9 checkpoint bytes
+ServerFrame: 1 call uint64, 2 error Error, 3 body bytes, 4 event Event, 5 signal Signal, 6 head_moved HeadMoved, 7
+    reset Reset, 8 closed Error, 9 checkpoint bytes
 Error: 1 code uint32, 2 message string, 3 retry_after_ms uint64
 Key: 1 source string, 2 number uint64
 Content: 1 text string, 2 content_type string, 3 data bytes, 4 metadata map
 Member: 1 user string, 2 role uint32=2
 Settings: 1 title string, 2 custom map, 3 newcomers_see uint32=1, 4 newcomers_last uint32, 5 open bool
 Target: 1 conversation string, 2 direct string
-Event: 1 conversation string, 2 seq uint64, 3 sender string, 4 time_ms sint64, 5 key Key, 16 message_posted MessagePosted, 17 message_changed MessageChanged, 18 members_changed MembersChanged, 19 settings_changed SettingsChanged
+Event: 1 conversation string, 2 seq uint64, 3 sender string, 4 time_ms sint64, 5 key Key, 16 message_posted
+    MessagePosted, 17 message_changed MessageChanged, 18 members_changed MembersChanged, 19 settings_changed
+    SettingsChanged
 MessagePosted: 1 content Content, 2 revision uint32, 3 deleted bool, 4 changed_ms sint64
 MessageChanged: 1 target uint64, 2 kind uint32, 3 revision uint32, 4 now MessagePosted
 MembersChanged: 1 joined repeated string, 2 left repeated string, 3 roles repeated Member
@@ -35,7 +38,8 @@ Ephemeral: 1 conversation string, 2 sender string, 3 content Content
 HeadMoved: 1 conversation string, 2 head uint64
 Reset:
 Login: 1 version uint32=1, 2 token string, 3 device string, 4 resume bytes
-LoggedIn: 1 version uint32, 2 user string, 3 device string, 4 epoch string, 5 heartbeat_ms uint64, 6 frame_bytes uint64, 7 session_requests uint64, 8 reset bool, 9 checkpoint bytes
+LoggedIn: 1 version uint32, 2 user string, 3 device string, 4 epoch string, 5 heartbeat_ms uint64, 6 frame_bytes
+    uint64, 7 session_requests uint64, 8 reset bool, 9 checkpoint bytes
 Ping:
 Pong: 1 time_ms uint64
 Accepted: 1 conversation string, 2 seq uint64, 3 time_ms sint64, 4 durability uint32, 5 duplicate bool
@@ -54,7 +58,8 @@ Abandon: 1 to Target, 2 key Key
 CreateConversation: 1 conversation string, 2 settings Settings, 3 members repeated Member, 4 key Key
 ChangeSettings: 1 conversation string, 2 settings Settings, 3 key Key
 GetConversation: 1 of Target
-ConversationInfo: 1 conversation string, 2 kind uint32, 3 settings Settings, 4 members uint32, 5 oldest uint64, 6 head uint64, 7 role uint32, 8 former bool, 9 peer string
+ConversationInfo: 1 conversation string, 2 kind uint32, 3 settings Settings, 4 members uint32, 5 oldest uint64, 6
+    head uint64, 7 role uint32, 8 former bool, 9 peer string
 AddMembers: 1 conversation string, 2 members repeated Member, 3 key Key
 RemoveMembers: 1 conversation string, 2 users repeated string, 3 key Key
 Join: 1 conversation string, 2 key Key
@@ -66,9 +71,10 @@ MarkRead: 1 conversation string, 2 seq uint64
 ReadCursor: 1 seq uint64
 ListConversations: 1 after bytes, 2 limit uint32=50
 ConversationsPage: 1 conversations repeated ConversationEntry, 2 next bytes
-ConversationEntry: 1 info ConversationInfo, 2 active_ms sint64, 3 last Event, 4 unread uint32, 5 unread_more bool, 6 read uint64
+ConversationEntry: 1 info ConversationInfo, 2 active_ms sint64, 3 last Event, 4 unread uint32, 5 unread_more bool, 6
+    read uint64
 Entry: 1 key string, 2 value string
-"""  # noqa: E501 (a line is a row of the page's table)
+"""
 
 # Section 11: request -> (number, reply).
 REQUESTS = {
@@ -103,7 +109,7 @@ class Field:
 
 
 FIELDS = {}
-for _row in _TABLE.strip().splitlines():
+for _row in _TABLE.replace("\n    ", " ").strip().splitlines():
     _name, _, _fields = _row.partition(":")
     FIELDS[_name] = [Field(text) for text in _fields.split(",") if text.strip()]
 
