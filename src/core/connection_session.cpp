@@ -109,6 +109,11 @@ void ConnectionSession::drain(Shard* at) {
 }
 
 void ConnectionSession::handle(const Bytes& bytes) {
+  if (bytes.size() > core_.limits.frame_bytes) {  // our transports cut none so long
+    add(core_.counters.closed_malformed);
+    return close({ErrorCode::malformed_frame,
+                  "a frame has at most " + std::to_string(core_.limits.frame_bytes) + " bytes", {}});
+  }
   const auto frame = protocol::decode_client_frame(bytes);
   if (!frame) {
     add(core_.counters.closed_malformed);
@@ -176,7 +181,7 @@ void ConnectionSession::log_in(const protocol::ClientFrame& frame) {
     return answer(frame.call, Error{ErrorCode::unauthenticated, "this server takes no logins"});
   }
   phase_ = Phase::authenticating;
-  auto done = first_completion<Identity>(
+  auto done = std::make_shared<Done<Identity>>(first_completion<Identity>(
       [self = shared_from_this(), lobby = lobby_, call = frame.call, device,
        resume = std::move(login->resume)](Result<Identity> identity) mutable {
         if (identity) {
@@ -186,13 +191,15 @@ void ConnectionSession::log_in(const protocol::ClientFrame& frame) {
         lobby->post([self, call, resume = std::move(resume), identity = std::move(identity)]() mutable {
           static_cast<ConnectionSession&>(*self).authenticated(call, std::move(resume), std::move(identity));
         });
-      });
+      }));
   std::string peer;
   guarded(core_, [&] { peer = connection_->peer_address(); });
   try {
-    core_.authenticator->authenticate({std::move(login->token), std::move(peer)}, std::move(done));
-  } catch (...) {  // the completion was dropped with it, which counts as `cancelled`
+    core_.authenticator->authenticate({std::move(login->token), std::move(peer)},
+                                      [done](Result<Identity> identity) { (*done)(std::move(identity)); });
+  } catch (...) {
     add(core_.counters.callback_exceptions);
+    (*done)(Error{ErrorCode::unauthenticated, "the login could not be checked", {}});
   }
 }
 

@@ -68,6 +68,7 @@ void Conversation::loaded(Result<LoadedConversation> result) {
   }
   durable_ = {.exists = result->exists,
               .head = result->head,
+              .oldest = std::max<Seq>(result->oldest, 1),
               .kind = result->conversation.kind,
               .settings = std::make_shared<const ConversationSettings>(std::move(result->conversation.settings)),
               .roster = std::make_shared<const Roster>(shard_.core(), std::move(result->members))};
@@ -288,6 +289,14 @@ void Conversation::apply(Attempt attempt, Apply apply, std::optional<StoredMessa
   assign(std::move(attempt), draft);
 }
 
+const Frame& Publication::shown_to(const UserId& user) const {
+  if (blind) {
+    const Membership* reader = to->find(user);
+    if (!reader || !reader->sees(target)) return blind;
+  }
+  return sender == user ? with_key : frame;
+}
+
 // ---- the seq is given out
 
 void Conversation::assign(Attempt attempt, Draft& draft) {
@@ -323,14 +332,8 @@ void Conversation::assign(Attempt attempt, Draft& draft) {
       origin.key = attempt.key;
       origin.digest = attempt.digest;
     }
-    Bytes bytes = protocol::encode(event);
+    const Bytes bytes = protocol::encode(event);
     next_.change->events.push_back({fresh.log, event.seq, protocol::encode_record(bytes, origin)});
-    if (const auto* changed = event.as<MessageChanged>()) {  // shown with what it made, stored without
-      MessageChanged shown = *changed;
-      shown.now = draft.replaced_;
-      event.body = std::move(shown);
-      bytes = protocol::encode(event);
-    }
     Publication publication{.frame = std::make_shared<const Bytes>(protocol::encode_event_push(bytes)),
                             .sender = attempt.by.who.user,
                             .session = attempt.by.session,
@@ -340,6 +343,14 @@ void Conversation::assign(Attempt attempt, Draft& draft) {
     publication.with_key = origin.key.empty()
                                ? publication.frame
                                : std::make_shared<const Bytes>(protocol::encode_event_push(bytes, origin.key));
+    if (const auto* changed = event.as<MessageChanged>()) {
+      publication.target = changed->target;
+      const auto& all = audience->all();
+      if (std::any_of(all.begin(), all.end(), [&](const Membership& m) { return m.active() && !m.sees(changed->target); })) {
+        publication.blind = publication.frame;
+      }
+      show_changed(publication, std::move(event), *draft.replaced_, origin.key);
+    }
     next_.publications.push_back(std::move(publication));
   }
   std::move(draft.rows_.begin(), draft.rows_.end(), std::back_inserter(next_.change->rows));
@@ -353,13 +364,35 @@ void Conversation::assign(Attempt attempt, Draft& draft) {
   if (!flying_.change && !std::exchange(is_changed_, true)) shard_.changed(shared_from_this());
 }
 
-// The target's own row gets its new state, and keeps the key and digest that made it.
+// A change is shown with what it made, stored without.
+void Conversation::show_changed(Publication& publication, Event event, const MessagePosted& now,
+                                const IdempotencyKey& key) const {
+  MessageChanged shown = *event.as<MessageChanged>();
+  shown.now = now;
+  event.body = std::move(shown);
+  const Bytes bytes = protocol::encode(event);
+  publication.frame = std::make_shared<const Bytes>(protocol::encode_event_push(bytes));
+  publication.with_key =
+      key.empty() ? publication.frame : std::make_shared<const Bytes>(protocol::encode_event_push(bytes, key));
+}
+
+// The target's own row gets its new state, and keeps the key and digest that made it. Changes to it in the same commit
+// show that state too: what is deleted by then is in none of them.
 void Conversation::replace_target(Draft& draft) {
   ++rewrites_;
   Event event = draft.target_->event;
   event.body = *draft.replaced_;
   const Bytes bytes = protocol::encode(event);
   Bytes record = protocol::encode_record(bytes, draft.target_->origin);
+  for (Publication& publication : next_.publications) {
+    if (publication.target != event.seq) continue;
+    for (const OwnedEvent& change : next_.change->events) {
+      if (change.seq != publication.seq) continue;
+      const auto stored = protocol::decode_record(change.bytes);
+      auto changed = stored ? protocol::decode<Event>(stored->event) : stored.error();
+      if (changed) show_changed(publication, std::move(*changed), *draft.replaced_, stored->origin.key);
+    }
+  }
   for (OwnedEvent& waiting : next_.change->events) {
     if (waiting.seq != event.seq) continue;
     waiting.bytes = std::move(record);

@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "core/keys.h"
@@ -25,6 +26,7 @@ class Shard;
 struct State {
   bool exists = false;
   Seq head{};
+  Seq oldest = 1;  // when it was loaded
   ConversationKind kind{};
   std::shared_ptr<const ConversationSettings> settings{};
   RosterPtr roster{};
@@ -91,17 +93,21 @@ using Apply = Function<Status(Draft&)>;
 struct Publication {
   Frame frame{};             // for everyone
   Frame with_key{};          // for the sender's own sessions
+  Frame blind{};             // of a change to what not all can see: for those who can't
+  Seq target{};              // of a change
   UserId sender{};
   std::uint64_t session{};   // the one it came through: it has the acknowledgement
   Seq seq{};
   std::uint64_t age{};
   RosterPtr to{};            // who may see it: decided when the seq was given out
+
+  const Frame& shown_to(const UserId&) const;
 };
 using Publications = std::shared_ptr<const std::vector<Publication>>;
 
 // What a session that comes back missed of a conversation: see replay.cpp.
 struct Replayed {
-  std::vector<Frame> frames{};
+  std::vector<std::pair<Seq, Frame>> frames{};
   Seq covers_to{};
   bool live = false;  // what comes after is published; else: ask again after covers_to
 };
@@ -167,6 +173,7 @@ class Conversation : public std::enable_shared_from_this<Conversation> {
   void refuse(Attempt&, Error);
 
   void replace_target(Draft&);
+  void show_changed(Publication&, Event, const MessagePosted& now, const IdempotencyKey&) const;
   const Bytes* unwritten(Seq) const;
   void committed(const Status&, std::uint64_t batch);
   void publish(std::vector<Publication>, std::uint64_t batch);

@@ -12,6 +12,8 @@ namespace detail {
 LocalSession::LocalSession(core::Core& core, std::uint64_t id, SessionOptions options)
     : Session(core, id), options_(std::move(options)) {}
 
+LocalSession::~LocalSession() { core::sub(core_.counters.outbox_bytes, bytes_); }  // what nobody took
+
 void LocalSession::start() {
   {
     std::lock_guard lock(mutex_);
@@ -47,6 +49,7 @@ void LocalSession::close(const Error& why) {
   {
     std::lock_guard lock(mutex_);
     if (std::exchange(closed_, true)) return;
+    over_ = true;
     outbox_.push_back(std::make_shared<const Bytes>(protocol::encode_closed(why)));
   }
   end();
@@ -105,15 +108,18 @@ Checkpoint LocalSession::checkpoint_taken() const {
   return taken_;
 }
 
-bool LocalSession::enter_call() {
-  if (calls_.fetch_add(1) < core_.limits.session_requests) return true;
+LocalSession::Entry LocalSession::enter_call() {
+  if (over_) return Entry::closed;
+  if (calls_.fetch_add(1) < core_.limits.session_requests) return Entry::in;
   calls_.fetch_sub(1);
-  return false;
+  return Entry::full;
 }
 
 void LocalSession::leave_call() { calls_.fetch_sub(1); }
 
 void LocalSession::close_from_outside() {
+  over_ = true;
+  if (closed_from_outside_.exchange(true)) return;
   {
     std::lock_guard lock(ready_mutex_);
     silent_ = true;  // from now on: what on_ready refers to may go

@@ -16,6 +16,7 @@ namespace detail {
 class LocalSession final : public core::Session {
  public:
   LocalSession(core::Core&, std::uint64_t id, SessionOptions);
+  ~LocalSession() override;
 
   void start();  // on the user's home shard
   void refuse(const Error&);
@@ -24,9 +25,11 @@ class LocalSession final : public core::Session {
   std::optional<Push> take();
   bool wait(std::chrono::milliseconds);  // until there is something to take; false: there is nothing
   Checkpoint checkpoint_taken() const;
-  bool enter_call();  // false: too many are under way
+  enum class Entry { in, full, closed };
+  Entry enter_call();  // full: too many are under way
   void leave_call();
   void close_from_outside();
+  bool is_closed_from_outside() const { return closed_from_outside_; }
   core::Caller caller_from_outside() const { return {options_.identity, id()}; }
   core::Core& core() { return core_; }
 
@@ -40,6 +43,7 @@ class LocalSession final : public core::Session {
 
   SessionOptions options_;
   std::atomic<unsigned> calls_{0};
+  std::atomic<bool> over_{false}, closed_from_outside_{false};
   bool is_ready_ = false, silent_ = false;
 
   std::recursive_mutex ready_mutex_;  // while the host is told; it may close the session meanwhile

@@ -87,6 +87,7 @@ Result<LoadedConversation> load_conversation(Storage& storage, const std::string
   auto head = storage.events(partition, Log::messages, 1, Direction::forward, {.rows = 1});
   if (!head) return head.error();
   loaded.head = head->head;
+  loaded.oldest = head->oldest;
   auto settings = storage.row(partition, Table::settings, settings_row);
   if (!settings) return settings.error();
   if (!*settings) return loaded;

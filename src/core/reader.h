@@ -24,7 +24,7 @@ inline constexpr std::string_view settings_row = "conversation";  // the one row
 
 struct LoadedConversation {
   bool exists = false;
-  Seq head{};
+  Seq head{}, oldest{};
   protocol::ConversationRow conversation{};
   std::vector<Membership> members{};
   std::vector<protocol::KeyBlockRow> key_blocks{};

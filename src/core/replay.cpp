@@ -20,7 +20,7 @@ void Replay::collect(const std::vector<Publication>& publications) {
       overflowed = true;
       return;
     }
-    frames.push_back(publication.sender == user_ ? publication.with_key : publication.frame);
+    frames.emplace_back(publication.seq, publication.shown_to(user_));
   }
 }
 
@@ -54,7 +54,7 @@ void Conversation::replay(const UserId& user, ReplayFrom from, Function<void(Res
           if (!page) return done(page.error());
           Replayed replayed{.covers_to = page->covers_to};
           for (const auto& [seq, event] : page->events) {
-            replayed.frames.push_back(std::make_shared<const Bytes>(protocol::encode_event_push(event)));
+            replayed.frames.emplace_back(seq, std::make_shared<const Bytes>(protocol::encode_event_push(event)));
           }
           if (!page->more && !replay->overflowed) {
             std::move(replay->frames.begin(), replay->frames.end(), std::back_inserter(replayed.frames));

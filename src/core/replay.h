@@ -17,7 +17,7 @@ class Replay {
 
   void collect(const std::vector<Publication>&);
 
-  std::vector<Frame> frames{};
+  std::vector<std::pair<Seq, Frame>> frames{};
   bool overflowed = false;  // too much happened meanwhile: he has to read once more
 
  private:

@@ -58,7 +58,7 @@ bool Session::deliver(const ConversationId& conversation, const Publication& pub
     if (catch_up_->behind.contains(conversation)) return false;
   }
   // The session that it came through has the acknowledgement.
-  if (publication.session != id_) push(publication.sender == identity_.user ? publication.with_key : publication.frame);
+  if (publication.session != id_) push(publication.shown_to(identity_.user));
   return !std::exchange(delivered_, true) && !catch_up_;
 }
 
@@ -123,9 +123,11 @@ void Session::page(const ConversationId& id, Result<Replayed> replayed) {
   if (!home_ || !catch_up_) return;
   catch_up_->waiting = false;
   if (!replayed) return close(replayed.error());
-  for (Frame& frame : replayed->frames) {
+  for (auto& [seq, frame] : replayed->frames) {
+    if (half_full()) return;  // goes on from here once there is room
     push(std::move(frame));
     if (overflowed_) return;
+    catch_up_->behind[id] = seq;
   }
   if (replayed->live) {
     catch_up_->behind.erase(id);

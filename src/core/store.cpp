@@ -65,10 +65,15 @@ void Store::submit(Shard& from, std::shared_ptr<const OwnedChange> change, Outco
 void Store::flush(Shard& from) {
   if (gathered_[from.index()].empty()) return;
   auto& gathered = gathered_[from.index()];
+  std::vector<Waiting> dropped;  // nobody would commit them any more
   {
     std::lock_guard lock(shared_->mutex);
-    jobs_.fetch_add(gathered.size());
-    std::move(gathered.begin(), gathered.end(), std::back_inserter(shared_->commits));
+    if (shared_->stopping) {
+      dropped.swap(gathered);
+    } else {
+      jobs_.fetch_add(gathered.size());
+      std::move(gathered.begin(), gathered.end(), std::back_inserter(shared_->commits));
+    }
   }
   gathered.clear();
   shared_->commits_changed.notify_one();
@@ -231,6 +236,7 @@ bool Store::stop(SteadyTime deadline) {
   lock.unlock();
   for (auto& thread : threads_) all_ended ? thread.join() : thread.detach();
   threads_.clear();
+  if (all_ended) shared_->storage.reset();  // closed now, whoever still holds a session or a link
   return all_ended;
 }
 

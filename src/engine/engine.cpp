@@ -50,6 +50,19 @@ Stats Engine::stats() const noexcept { return core_->stats(); }
 
 // ---- Session
 
+namespace {
+
+// Later, and also where nothing runs any more.
+template <class T>
+void answer_later(core::Core& core, Done<T> done, Error why) {
+  core.shards.front()->post([why = std::move(why), reply = core::Reply<T>([keep = core.shared_from_this(),
+                                                                          done = std::move(done)](Result<T> r) mutable {
+                               if (done) core::guarded(*keep, [&] { done(std::move(r)); });
+                             })]() mutable { reply(std::move(why)); });
+}
+
+}  // namespace
+
 Session::Session() = default;
 Session::Session(std::shared_ptr<detail::LocalSession> session) : session_(std::move(session)) {}
 Session::Session(Session&&) noexcept = default;
@@ -66,25 +79,29 @@ Session::~Session() { close(); }
 
 template <Request R>
 void Session::call(R request, Done<typename R::Reply> done) {
-  if (!session_) return;
+  using Entry = detail::LocalSession::Entry;
+  const Error closed{ErrorCode::stopped, "the session is closed", {}};
+  if (!session_) {  // there is no engine that could answer later
+    if (done) done(closed);
+    return;
+  }
   detail::LocalSession& session = *session_;
   core::Core& core = session.core();
-  if (!session.enter_call()) {
-    core.shards.front()->post([keep = core.shared_from_this(), done = std::move(done)]() mutable {
-      if (done) {
-        core::guarded(*keep, [&] {
-          done(Error{ErrorCode::overloaded, "too many requests of this session are under way", std::chrono::milliseconds(10)});
-        });
-      }
-    });
-    return;
+  switch (session.enter_call()) {
+    case Entry::in:
+      break;
+    case Entry::full:
+      return answer_later(core, std::move(done),
+                          {ErrorCode::overloaded, "too many requests of this session are under way", std::chrono::milliseconds(10)});
+    case Entry::closed:
+      return answer_later(core, std::move(done), closed);
   }
   detail::start_call<R>(core, session.caller_from_outside(), std::move(request), std::move(done),
                         [keep = session_] { keep->leave_call(); });
 }
 
 std::optional<Push> Session::take(std::chrono::milliseconds wait) {
-  if (!session_) return {};
+  if (!session_ || session_->is_closed_from_outside()) return {};
   const auto end = std::chrono::steady_clock::now() + wait;
   for (;;) {
     if (auto push = session_->take()) return push;
@@ -103,7 +120,7 @@ std::optional<Push> Session::take(std::chrono::milliseconds wait) {
 Checkpoint Session::checkpoint() const { return session_ ? session_->checkpoint_taken() : Checkpoint{}; }
 
 void Session::close() {
-  if (auto session = std::exchange(session_, nullptr)) session->close_from_outside();
+  if (session_) session_->close_from_outside();
 }
 
 #define CHATCORE_INSTANTIATE(R)                                                    \

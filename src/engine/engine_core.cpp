@@ -24,6 +24,38 @@ class SystemClock final : public Clock {
   SteadyTime steady() override { return std::chrono::steady_clock::now(); }
 };
 
+// The host's, which may throw: then it stands still.
+class GuardedClock final : public Clock {
+ public:
+  GuardedClock(std::shared_ptr<Clock> clock, core::Counters& counters) : clock_(std::move(clock)), counters_(counters) {}
+  TimePoint wall() override {
+    try {
+      const TimePoint now = clock_->wall();
+      wall_.store(now, std::memory_order_relaxed);
+      return now;
+    } catch (...) {
+      core::add(counters_.callback_exceptions);
+      return wall_.load(std::memory_order_relaxed);
+    }
+  }
+  SteadyTime steady() override {
+    try {
+      const SteadyTime now = clock_->steady();
+      steady_.store(now, std::memory_order_relaxed);
+      return now;
+    } catch (...) {
+      core::add(counters_.callback_exceptions);
+      return steady_.load(std::memory_order_relaxed);
+    }
+  }
+
+ private:
+  const std::shared_ptr<Clock> clock_;
+  core::Counters& counters_;
+  std::atomic<TimePoint> wall_{};
+  std::atomic<SteadyTime> steady_{};
+};
+
 constexpr std::chrono::minutes sweep_every{1};
 
 Error invalid(std::string what) { return {ErrorCode::invalid, std::move(what), {}}; }
@@ -44,8 +76,12 @@ Status check(const EngineOptions& options) {
   if (limits.frame_bytes < 1024 || limits.frame_bytes > (16u << 20)) {
     return invalid("Limits::frame_bytes: 1 KiB to 16 MiB");
   }
-  if (limits.text_bytes + limits.content_bytes + limits.metadata_bytes + 4096 > limits.frame_bytes) {
-    return invalid("Limits::frame_bytes: must hold text_bytes + content_bytes + metadata_bytes and 4 KiB");
+  std::size_t room = limits.frame_bytes;
+  for (const std::size_t part : {std::size_t{4096}, limits.text_bytes, limits.content_bytes, limits.metadata_bytes}) {
+    if (part > room) {
+      return invalid("Limits::frame_bytes: must hold text_bytes + content_bytes + metadata_bytes and 4 KiB");
+    }
+    room -= part;
   }
   if (limits.group_members > limits.frame_bytes / 256) {
     return invalid("Limits::group_members: at most frame_bytes / 256, so that an event that names them fits a frame");
@@ -78,7 +114,11 @@ EngineCore::EngineCore(EngineOptions& options)
       thread_count_(options.threads) {
   core_->limits = options.limits;
   core_->durability = options.durability;
-  core_->clock = options.runtime.clock ? std::move(options.runtime.clock) : std::make_shared<SystemClock>();
+  if (options.runtime.clock) {
+    core_->clock = std::make_shared<GuardedClock>(std::move(options.runtime.clock), core_->counters);
+  } else {
+    core_->clock = std::make_shared<SystemClock>();
+  }
   core_->random_source = std::move(options.runtime.random);
   core_->log_sink = std::move(options.runtime.log);
   core_->authenticator = authenticator_.get();
@@ -149,9 +189,13 @@ void EngineCore::start_threads() {
     // It keeps the engine alive where it hangs in the host's code past the end of stop().
     threads_.emplace_back([self = shared_from_this(), &loop = *loops_[i]] {
       loop.run();
-      std::lock_guard lock(self->mutex_);
-      --self->running_;
-      self->ended_.notify_all();
+      bool drop = false;
+      {
+        std::lock_guard lock(self->mutex_);
+        drop = --self->running_ == 0 && self->drop_when_ended_;
+        self->ended_.notify_all();
+      }
+      if (drop) self->drop_all();
     });
   }
 }

@@ -47,6 +47,7 @@ class EngineCore final : public Acceptor, public std::enable_shared_from_this<En
   // Works or waits until `over`; false: the deadline came first.
   bool wait_until(SteadyTime deadline, Function<bool()> over);
   bool end_threads(SteadyTime deadline);
+  void drop_all();
   void flush_inboxes(SteadyTime deadline);
 
   std::shared_ptr<core::Core> core_;
@@ -62,7 +63,7 @@ class EngineCore final : public Acceptor, public std::enable_shared_from_this<En
   std::condition_variable ended_;
   unsigned running_ = 0;
   std::vector<std::shared_ptr<Transport>> transports_;
-  bool stop_began_ = false;
+  bool stop_began_ = false, drop_when_ended_ = false;
   std::atomic<bool> stopped_{false};
   Status stop_status_{};
 };

@@ -95,7 +95,7 @@ void Loop::run() {
   while (!stopping_.load(std::memory_order_relaxed)) {
     const SteadyTime now = core_.clock->steady();
     unsigned did = 0;
-    while (did < most_in_a_row && run_one(now)) ++did;
+    while (did < most_in_a_row && !stopping_.load(std::memory_order_relaxed) && run_one(now)) ++did;
     if (did == 0) sleep();
   }
 }

@@ -51,7 +51,10 @@ Status EngineCore::stop(std::chrono::milliseconds time) {
   const auto farewell = std::min(deadline, std::chrono::steady_clock::now() + time / 2);
   if (thread_count_ == 0) loops_.front()->stop();  // ends run()
   std::unique_lock polling(polling_, std::defer_lock);
-  if (thread_count_ == 0) polling.lock();
+  if (thread_count_ == 0) {
+    polling.lock();
+    poller_ = std::this_thread::get_id();
+  }
 
   wait_until(farewell, [this] { return core_->under_way.load() <= 0; });
   flush_inboxes(farewell);
@@ -69,10 +72,16 @@ Status EngineCore::stop(std::chrono::milliseconds time) {
   const bool threads_ended = end_threads(deadline);
   for (auto& transport : transports) core::guarded(*core_, [&] { transport->stop(); });
   const bool storage_ended = core_->store->stop(deadline);
-  // Where a thread of ours still hangs in the host's code, it may touch its shard when it returns.
-  if (threads_ended) {
-    for (auto& shard : core_->shards) shard->drop_all();
+  // Where a thread of ours still runs (it hangs in the host's code, or is the one that stops us in a callback), it may
+  // touch its shard when it returns: the last one drops what waits.
+  bool drop_now = false;
+  {
+    std::lock_guard lock(mutex_);
+    drop_now = running_ == 0;
+    drop_when_ended_ = !drop_now;
   }
+  if (drop_now) drop_all();
+  if (thread_count_ == 0) poller_ = std::thread::id();
   std::lock_guard lock(mutex_);
   if (!threads_ended) {
     stop_status_ = Error{ErrorCode::timeout, "a callback of the host had not returned by the deadline", {}};
@@ -82,6 +91,10 @@ Status EngineCore::stop(std::chrono::milliseconds time) {
   stopped_ = true;
   ended_.notify_all();
   return stop_status_;
+}
+
+void EngineCore::drop_all() {
+  for (auto& shard : core_->shards) shard->drop_all();
 }
 
 // So that the next open finds nothing to recover.

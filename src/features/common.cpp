@@ -111,6 +111,12 @@ Status require(const core::Draft& draft, Role role) {
   return Error{ErrorCode::forbidden, "this needs the role " + std::string(names[static_cast<std::size_t>(role)]), {}};
 }
 
+Seq visible_head(const core::Conversation& conversation, const std::vector<protocol::Interval>& visible) {
+  const Seq head = conversation.durable().head;
+  if (visible.empty()) return 0;
+  return visible.back().to == 0 ? head : std::min(head, visible.back().to);
+}
+
 Status require_group(const core::Draft& draft) {
   if (draft.state().kind == ConversationKind::group) return {};
   return Error{ErrorCode::forbidden, "a direct conversation has its two members and no settings", {}};

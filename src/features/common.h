@@ -39,6 +39,8 @@ core::Attempt attempt_of(Call<R>& call, core::Attempt::From from = core::Attempt
 
 // Whether he who asks may do what needs this role. In a direct conversation only what two members may do.
 Status require(const core::Draft&, Role);
+// The last seq that a reader may know of: a former member's is where he left.
+Seq visible_head(const core::Conversation&, const std::vector<protocol::Interval>& visible);
 Status require_group(const core::Draft&);
 // His role; the host's is above all.
 Role role_of(const core::Draft&);

@@ -56,6 +56,7 @@ Status check_members(const std::vector<Member>& members) {
 }  // namespace
 
 Status check_create(Core& core, const Caller& by, CreateConversation& request) {
+  if (by.who.user.empty() && !by.who.trusted) return Error{ErrorCode::invalid, "the identity names no user", {}};
   if (Status ok = check_key(request.key); !ok) return ok;
   if (Status ok = check_settings_values(core.limits, request.settings); !ok) return ok;
   if (Status ok = check_members(request.members); !ok) return ok;
@@ -93,7 +94,7 @@ void create(Shard& shard, Call<CreateConversation> call) {
         std::vector<core::Membership> members;
         MembersChanged came;
         for (const auto& [user, role] : roles) {
-          members.push_back({user, {.role = role, .intervals = {{draft.next(), 0}}}});
+          members.push_back({user, {.role = role, .intervals = {{draft.next(), 0}}, .since = draft.next()}});
           came.joined.push_back(user);
           if (role != Role::member) came.roles.push_back({user, role});
         }
@@ -130,7 +131,7 @@ Result<ConversationInfo> info_for(const core::Conversation& conversation, const 
                         .kind = state.kind,
                         .settings = *state.settings,
                         .members = state.roster->count(),
-                        .oldest = 1,
+                        .oldest = state.oldest,
                         .head = state.head};
   if (const core::Membership* member = state.roster->find(who.user)) {
     info.role = member->row.role;

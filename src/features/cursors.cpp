@@ -61,10 +61,11 @@ void mark_read(Shard& shard, Call<MarkRead> call) {
   auto conversation = shard.conversations().get(call.request.conversation);
   conversation->when_ready([&shard, conversation, call = std::move(call)](Status ready) mutable {
     if (!ready) return call.reply(ready.error());
-    if (auto visible = conversation->visible_to(call.by.who); !visible) return call.reply(visible.error());
-    if (call.request.seq > conversation->durable().head) {
-      return call.reply(Error{ErrorCode::invalid, "seq: beyond the head, which is " +
-                                                      std::to_string(conversation->durable().head), {}});
+    auto visible = conversation->visible_to(call.by.who);
+    if (!visible) return call.reply(visible.error());
+    const Seq head = visible_head(*conversation, *visible);
+    if (call.request.seq > head) {
+      return call.reply(Error{ErrorCode::invalid, "seq: beyond the head, which is " + std::to_string(head), {}});
     }
     Shard& home = shard.core().home(call.by.who.user);
     home.post([&home, call = std::move(call)]() mutable { move_cursor(home, std::move(call)); });

@@ -32,6 +32,9 @@ Result<std::vector<UserId>> audience(const core::State& state, const Caller& by,
 Status check_ephemeral(Core& core, const Caller& by, SendEphemeral& request) {
   if (Status ok = check_target(by, request.to, "to"); !ok) return ok;
   std::sort(request.only.begin(), request.only.end());
+  if (!request.only.empty() && request.only.front().empty()) {
+    return Error{ErrorCode::invalid, "only: a user id is empty", {}};
+  }
   return check_content(core.limits, request.content);
 }
 

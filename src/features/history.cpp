@@ -42,7 +42,7 @@ void read_page(Shard& shard, C call, Prepare prepare, Read read, Finish finish) 
     if (!ready) return call.reply(ready.error());
     auto visible = conversation->visible_to(call.by.who);
     if (!visible) return call.reply(visible.error());
-    core::ReadRange range{.head = conversation->durable().head,
+    core::ReadRange range{.head = visible_head(*conversation, *visible),
                           .limit = call.request.limit,
                           .reader = call.by.who.user,
                           .intervals = *visible};

@@ -10,6 +10,7 @@ namespace features {
 namespace {
 
 constexpr std::uint32_t most_unread = 100;
+constexpr unsigned most_pages = 16;  // that are looked through for one conversation
 constexpr std::size_t preview_bytes = 512;
 constexpr std::size_t page_bytes = 128 << 10;  // so that a page fits a frame
 
@@ -50,25 +51,37 @@ EventPtr preview_of(Event event) {
   return std::make_shared<const Event>(std::move(event));
 }
 
-// The preview and what is unread, from the recent tail.
-Result<ConversationEntry> summarize(Storage& storage, const std::string& partition, const core::ReadRange& range,
-                                    ConversationEntry entry) {
-  auto page = core::read_messages(storage, partition, range);
-  if (!page) return page.error();
-  for (const auto& [seq, bytes] : page->events) {
+Status count(const core::ReadPage& page, const UserId& reader, ConversationEntry& entry) {
+  for (const auto& [seq, bytes] : page.events) {
     auto event = protocol::decode<Event>(bytes);
     if (!event) return event.error();
     if (entry.active == TimePoint{}) entry.active = event->time;
     const auto* posted = event->as<MessagePosted>();
     if (!posted) continue;
-    if (seq > entry.read && !posted->deleted && event->sender != range.reader) {
+    if (seq > entry.read && !posted->deleted && event->sender != reader) {
       if (entry.unread == most_unread) {
         entry.unread_more = true;
-        break;
+        return {};
       }
       ++entry.unread;
     }
     if (!entry.last) entry.last = preview_of(std::move(*event));
+  }
+  return {};
+}
+
+// The preview and what is unread, from the recent tail: page by page, until both are known.
+Result<ConversationEntry> summarize(Storage& storage, const std::string& partition, core::ReadRange range,
+                                    ConversationEntry entry) {
+  for (unsigned pages = 0; pages < most_pages; ++pages) {
+    auto page = core::read_messages(storage, partition, range);
+    if (!page) return page.error();
+    if (Status counted = count(*page, range.reader, entry); !counted) return counted.error();
+    const bool all = entry.unread_more || page->covers_from <= entry.read + 1;
+    if (!page->more || (all && entry.last)) return entry;
+    if (pages + 1 == most_pages) entry.unread_more = !all;
+    range.start = page->covers_from - 1;
+    range.limit = most_unread + 10;
   }
   return entry;
 }
@@ -93,7 +106,7 @@ void summary(Shard& shard, const ConversationId& id, const Identity& who, Seq cu
     shard.core().store->read(
         shard,
         [partition = "c:" + conversation->id().string(), range = std::move(range), entry = std::move(entry)](Storage& storage) mutable {
-          return summarize(storage, partition, range, std::move(entry));
+          return summarize(storage, partition, std::move(range), std::move(entry));
         },
         [reply = std::move(reply)](Result<ConversationEntry> summed) mutable { reply(std::move(summed)); });
   });

@@ -40,6 +40,7 @@ void open_interval(protocol::MemberRow& row, const ConversationSettings& setting
   }
   row.intervals.push_back({from, 0});
   row.former = false;
+  row.since = joins;
 }
 
 void close_interval(protocol::MemberRow& row, Seq last) {
@@ -59,7 +60,7 @@ void succeed(Members& members, MembersChanged& what) {
   for (auto m = members.begin(); m != members.end(); ++m) {
     if (m->second.former) continue;
     const auto rank = [](const auto& member) {
-      return std::pair(member.second.role, ~(member.second.intervals.empty() ? 0 : member.second.intervals.back().from));
+      return std::pair(member.second.role, ~member.second.since);
     };
     if (heir == members.end() || rank(*m) > rank(*heir)) heir = m;
   }
@@ -121,6 +122,9 @@ void add_members(Shard& shard, Call<AddMembers> call) {
 
 Status check_remove(Core&, const Caller&, RemoveMembers& request) {
   if (Status ok = check_id(request.conversation, "conversation"); !ok) return ok;
+  for (const UserId& user : request.users) {
+    if (user.empty()) return Error{ErrorCode::invalid, "users: a user id is empty", {}};
+  }
   return check_key(request.key);
 }
 
@@ -161,6 +165,7 @@ void join(Shard& shard, Call<Join> call) {
     const UserId& user = draft.by().who.user;
     const core::State& state = draft.state();
     const core::Membership* was = state.exists ? state.roster->find(user) : nullptr;
+    if (was && state.kind != ConversationKind::group) return require_group(draft);
     const bool open = state.exists && state.kind == ConversationKind::group &&
                       (state.settings->open || draft.by().who.trusted);
     if (was && was->active()) return {};

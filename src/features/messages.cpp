@@ -21,7 +21,7 @@ Error no_such_message() {
 bool is_own(const core::Draft& draft) { return draft.target()->event.sender == draft.by().who.user; }
 
 std::vector<core::Membership> pair_of(const UserId& a, const UserId& b) {
-  const protocol::MemberRow row{.intervals = {{1, 0}}};
+  const protocol::MemberRow row{.intervals = {{1, 0}}, .since = 1};
   if (a == b) return {{a, row}};
   return {{std::min(a, b), row}, {std::max(a, b), row}};
 }

@@ -17,6 +17,7 @@ void describe(Is<MemberRow> auto& self, auto&& field) {
   field(1, "role", self.role, defaulted);
   field(2, "former", self.former);
   field(3, "intervals", self.intervals);
+  field(4, "since", self.since);
 }
 void describe(Is<ConversationRow> auto& self, auto&& field) {
   field(1, "kind", self.kind, defaulted);

@@ -26,6 +26,7 @@ struct MemberRow {
   Role role = Role::member;
   bool former = false;
   std::vector<Interval> intervals{};  // ascending
+  Seq since{};                        // the seq at which he joined, the last time
 };
 
 // Table::settings, key "conversation".

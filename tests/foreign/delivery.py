@@ -1,7 +1,6 @@
 """What makes exactly once of at least once: docs/protocol.md section 9."""
 
 AGAIN = 0.1  # s, until a Sync is repeated that does not reach the pushes yet
-PATIENCE = 0.2  # s, until a hole is read: mostly an answer or a push that fills it is on its way
 
 
 class Delivery:
@@ -17,7 +16,7 @@ class Delivery:
 
     def new_connection(self):
         """What was kept aside comes again: the checkpoint is older than any open hole."""
-        self._aside = {}  # conversation -> seq -> event above a hole; None: an answer
+        self._aside = {}  # conversation -> seq -> event above a hole; None for an answer
         self._heads = {}  # conversation -> the last head_moved
         self._filling = {}  # conversation with a Sync to come -> whether it is needed even without a hole
         self._next_checkpoint = b""
@@ -39,7 +38,7 @@ class Delivery:
         conversation = moved["conversation"]
         if moved["head"] > self.seen.setdefault(conversation, 0):
             self._heads[conversation] = moved["head"]
-            self._fill(conversation, 0)
+            self._fill(conversation)
 
     def on_checkpoint(self, checkpoint):
         self._next_checkpoint = checkpoint
@@ -86,8 +85,9 @@ class Delivery:
         while aside:
             seq = min(aside)
             if seq > self.seen[conversation] + 1:
-                self._fill(conversation, PATIENCE)
-                return
+                if any(event is not None for event in aside.values()):
+                    self._fill(conversation)
+                return  # below an answer alone: the pushes are on their way
             event = aside.pop(seq)
             if seq > self.seen[conversation]:
                 self.seen[conversation] = seq
@@ -97,10 +97,10 @@ class Delivery:
     def _is_behind(self, conversation):
         return self._heads.get(conversation, 0) > self.seen[conversation]
 
-    def _fill(self, conversation, seconds):
+    def _fill(self, conversation):
         if conversation not in self._filling:
             self._filling[conversation] = False
-            self._sync(conversation, seconds)
+            self._sync(conversation, 0)
 
     def _filled(self, conversation):
         self._filling.pop(conversation, None)

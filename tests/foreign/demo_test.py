@@ -21,7 +21,7 @@ from client import Client, Loop
 
 STEP = 10  # s, for a step, as the head of the script says
 WHOLE = 55  # s, for everything
-HEARTBEAT = 1000  # ms: short, so that heartbeats matter here
+HEARTBEAT = 1500  # ms: short, so that heartbeats matter here
 SCRIPT = pathlib.Path(__file__).resolve().parents[2] / "examples" / "demo" / "script.txt"
 
 

@@ -119,4 +119,15 @@ std::size_t SharedStorage::land() {
   return landed;
 }
 
+void SharedStorage::trim(const ConversationId& id, Seq to) {
+  std::lock_guard lock(mutex_);
+  const std::string partition = "c:" + id.string();
+  const auto page = inner_->events(partition, Log::messages, 1, Direction::forward, {.rows = 1});
+  const Seq head = page ? page->head : 0;
+  const Change change{.partition = partition, .expected_head = head, .new_head = head, .trim_to = to};
+  Status status(ErrorCode::unknown_outcome, "unset");
+  const CommitInfo info = inner_->commit({&change, 1}, {&status, 1});
+  last_batch_ = std::max(last_batch_, info.batch);
+}
+
 }  // namespace chat

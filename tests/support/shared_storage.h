@@ -33,6 +33,8 @@ class SharedStorage {
   void next(std::vector<Fate> fates) { fates_.assign(fates.begin(), fates.end()); }
   // Puts what was unknown_late into the store, where the heads still fit; how many changes did.
   std::size_t land();
+  // Drops a conversation's events up to and including `to`, as retention does.
+  void trim(const chatcore::ConversationId&, chatcore::Seq to);
 
   bool reads_fail = false;     // storage_unavailable
   bool commits_fail = false;   // storage_unavailable, until it is cleared

@@ -21,9 +21,10 @@ bool would_block(const error_code& error) {
 }  // namespace
 
 std::string to_string(const tcp::endpoint& endpoint) {
-  const auto address = endpoint.address();
-  const std::string ip = address.is_v6() ? "[" + address.to_string() + "]" : address.to_string();
-  return ip + ":" + std::to_string(endpoint.port());
+  const bool is_v6 = endpoint.address().is_v6();
+  std::string text = endpoint.address().to_string();
+  if (is_v6) text.insert(0, 1, '[').append(1, ']');
+  return text.append(1, ':').append(std::to_string(endpoint.port()));
 }
 
 void close_all(Loop& loop) {
