@@ -1,0 +1,90 @@
+#!/usr/bin/env python3
+"""Compiles the C++ snippets of README.md and docs/storage.md, and holds the first one against examples/hello."""
+
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+# What stands around a snippet that is no whole program, by a line of it.
+AROUND = {
+    "make_authenticator(": (
+        """#include <chatcore/chatcore.h>
+using namespace chatcore;
+struct { void verify(std::string, Done<Identity>) {} } accounts;
+void host(UserId user, ConversationId group, std::string body, std::string request_id) {
+""",
+        "}\n",
+    ),
+    "Transaction transaction": (
+        """#include <chatcore/chatcore.h>
+using namespace chatcore;
+struct Database {};
+struct Transaction {
+  explicit Transaction(Database&);
+  std::uint64_t next_batch();
+  Seq head(std::string_view), oldest(std::string_view);
+  void put_event(std::string_view, const StoredEvent&), put_or_delete(std::string_view, const Row&);
+  void trim(std::string_view, Seq), set_head(std::string_view, Seq, std::uint64_t);
+  bool commit();
+};
+struct Mine : Storage {
+  Database database_;
+""",
+        "};\n",
+    ),
+    "storage_conformance(": (
+        """#include <chatcore/testing.h>
+#include <cstdio>
+std::unique_ptr<chatcore::Storage> make_empty_storage(), open_the_same_again();
+int main() {
+""",
+        "return failures;\n}\n",
+    ),
+}
+
+
+def snippets(page):
+    return re.findall(r"^```cpp\n(.*?)^```", (ROOT / page).read_text(), re.MULTILINE | re.DOTALL)
+
+
+def whole(snippet):
+    if "int main()" in snippet:
+        return snippet
+    for mark, (before, after) in AROUND.items():
+        if mark in snippet:
+            return before + snippet + after
+    sys.exit(f"no surroundings for this snippet:\n{snippet}")
+
+
+def compiles(page, snippet):
+    with tempfile.NamedTemporaryFile("w", suffix=".cpp") as source:
+        source.write(whole(snippet))
+        source.flush()
+        command = ["c++", "-std=c++20", "-fsyntax-only", f"-I{ROOT}/include", source.name]
+        result = subprocess.run(command, capture_output=True, text=True)
+    if result.returncode != 0:
+        print(f"{page}: this does not compile:\n{snippet}\n{result.stderr[:2000]}")
+    return result.returncode == 0
+
+
+def code_lines(text):
+    return sorted(line for line in text.splitlines() if line.strip())
+
+
+def main():
+    readme = snippets("README.md")
+    good = code_lines(readme[0]) == code_lines((ROOT / "examples/hello/hello.cpp").read_text())
+    if not good:
+        print("README.md: the first snippet is not examples/hello/hello.cpp")
+    for page in ("README.md", "docs/storage.md"):
+        for snippet in snippets(page):
+            good = compiles(page, snippet) and good
+    sys.exit(0 if good else 1)
+
+
+if __name__ == "__main__":
+    main()
