@@ -42,8 +42,9 @@ class Id {
   consteval Id(const char (&text)[N]) {
     static_assert(N >= 2 && N - 1 <= max_size, "an id has 1 to 63 bytes");
     for (std::size_t i = 0; i + 1 < N; ++i) {
-      if (text[i] < 0x20 || text[i] == 0x7f) not_an_id();
-      bytes_[i] = static_cast<unsigned char>(text[i]);
+      const auto byte = static_cast<unsigned char>(text[i]);
+      if (byte < 0x20 || byte >= 0x7f) not_an_id();
+      bytes_[i] = byte;
     }
     size_ = static_cast<std::uint8_t>(N - 1);
   }

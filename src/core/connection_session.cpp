@@ -48,9 +48,18 @@ void ConnectionSession::receive(std::span<const std::byte> frame) {
     if (inbound_bytes_ > inbound_bound) pause = !std::exchange(is_paused_, true);
     if (!std::exchange(drain_posted_, true)) post_drain();
   }
-  if (!pause) return;
+  if (pause) tell_paused();
+}
+
+// What holds now: two threads that find different things may come here in either order.
+void ConnectionSession::tell_paused() {
   std::lock_guard lock(connection_mutex_);
-  if (connection_) guarded(core_, [&] { connection_->pause_reading(true); });
+  bool paused;
+  {
+    std::lock_guard now(inbound_mutex_);
+    paused = is_paused_;
+  }
+  if (connection_) guarded(core_, [&] { connection_->pause_reading(paused); });
 }
 
 void ConnectionSession::wake_drain() {
@@ -101,10 +110,7 @@ void ConnectionSession::drain(Shard* at) {
     drain_posted_ = reads && !inbound_.empty();
     if (drain_posted_) post_drain();
   }
-  if (pause || unpause) {
-    std::lock_guard lock(connection_mutex_);
-    if (connection_) guarded(core_, [&] { connection_->pause_reading(pause); });
-  }
+  if (pause || unpause) tell_paused();
   if (found && phase_ != Phase::closing && phase_ != Phase::gone) handle(frame);
 }
 

@@ -45,6 +45,7 @@ class ConnectionSession final : public Session, public detail::LinkTarget {
   void drain(Shard* at);
   void post_drain();    // with the lock
   bool may_read() const;
+  void tell_paused();
   void handle(const Bytes& frame);
   void request(const protocol::ClientFrame&);
   void log_in(const protocol::ClientFrame&);

@@ -41,6 +41,18 @@ void Inbox::flush_then(Function<void(Status)> then) {
   flush();
 }
 
+std::vector<ConversationId> Inbox::unwritten(const UserId& user) const {
+  std::vector<ConversationId> conversations;
+  for (const auto& [conversation, list] : marks_) {
+    const bool is_his = std::any_of(list.begin(), list.end(), [&](const Mark& mark) {
+      const auto& users = mark.to->on(shard_.index());
+      return std::find(users.begin(), users.end(), user) != users.end();
+    });
+    if (is_his) conversations.push_back(conversation);
+  }
+  return conversations;
+}
+
 // One at a time: what is marked meanwhile, and who waits for it, goes with the next.
 void Inbox::flush() {
   if (flushing_) return;

@@ -27,6 +27,8 @@ class Inbox {
 
   // Runs once everything marked before this call is written, or could not be.
   void flush_then(Function<void(Status)>);
+  // The conversations of a user whose entries wait to be written.
+  std::vector<ConversationId> unwritten(const UserId&) const;
 
  private:
   struct Mark {

@@ -35,6 +35,7 @@ void Session::end() {
 
 void Session::push(Frame frame) {
   if (overflowed_) return;
+  if (!has_room(frame->size())) flush();  // what has gathered in this turn may go at once
   if (!has_room(frame->size())) {
     overflowed_ = true;  // closed by a task of its own: the hub is going through its sessions now
     add(core_.counters.closed_slow);
@@ -80,7 +81,12 @@ void Session::checkpoint(const Frame& frame) {
 void Session::list_changed() {
   home_->inbox().flush_then([self = shared_from_this()](Status flushed) {
     if (!self->home_ || !self->catch_up_) return;
-    if (!flushed) return self->listed(flushed.error());
+    // Where they can't be written, on a full disk, memory knows them: who only reads is not turned away.
+    if (!flushed) {
+      for (const ConversationId& id : self->home_->inbox().unwritten(self->identity_.user)) {
+        self->catch_up_->noted.insert(id);
+      }
+    }
     self->core_.store->read(
         *self->home_,
         [user = self->identity_.user, batch = self->catch_up_->batch](Storage& storage) {
@@ -121,14 +127,17 @@ void Session::next_page() {
 
 void Session::page(const ConversationId& id, Result<Replayed> replayed) {
   if (!home_ || !catch_up_) return;
-  catch_up_->waiting = false;
   if (!replayed) return close(replayed.error());
   for (auto& [seq, frame] : replayed->frames) {
-    if (half_full()) return;  // goes on from here once there is room
+    if (half_full()) {  // goes on from here once there is room
+      catch_up_->waiting = false;
+      return;
+    }
     push(std::move(frame));
-    if (overflowed_) return;
+    if (overflowed_ || !catch_up_) return;
     catch_up_->behind[id] = seq;
   }
+  catch_up_->waiting = false;
   if (replayed->live) {
     catch_up_->behind.erase(id);
   } else {

@@ -177,11 +177,11 @@ Status check_list(Core& core, const Caller& by, ListConversations& request) {
 void list_conversations(Shard& home, Call<ListConversations> call) {
   home.inbox().flush_then([&home, call = std::move(call)](Status flushed) mutable {
     if (!flushed) return call.reply(flushed.error());
+    auto job = [user = call.by.who.user, after = call.request.after, limit = call.request.limit](Storage& storage) {
+      return read_list(storage, user, after, limit);
+    };
     home.core().store->read(
-        home,
-        [user = call.by.who.user, after = call.request.after, limit = call.request.limit](Storage& storage) {
-          return read_list(storage, user, after, limit);
-        },
+        home, std::move(job),
         [&home, call = std::move(call)](Result<Listed> listed) mutable {
           if (!listed) return call.reply(listed.error());
           gather(home, call.by.who, std::move(*listed), std::move(call.reply));

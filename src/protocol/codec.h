@@ -21,8 +21,8 @@ namespace protocol {
 
 using View = std::span<const std::byte>;
 
-// Of every request, every Reply, Login, LoggedIn, Ping, Pong, Event, Content, ConversationSettings, Member, Error, and
-// the Raw pages (encode only). Explicitly instantiated in codec_*.cpp.
+// Of every request, every Reply, Login, LoggedIn, Ping, Pong, Event, Content, ConversationSettings, Member, and,
+// encode only, of Error and the Raw pages. Explicitly instantiated in codec_*.cpp.
 template <class T>
 Bytes encode(const T&);
 // `invalid`, naming the field: not Protobuf, not UTF-8, no id, an enum out of range. Unknown fields are skipped.

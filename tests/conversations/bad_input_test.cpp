@@ -24,9 +24,9 @@ constexpr auto ok = ErrorCode::ok, invalid = ErrorCode::invalid, too_large = Err
 
 // A storage that says what the test tells it to when it is opened.
 struct Stubborn final : Storage {
-  std::function<Result<StoreInfo>()> opens = [] {
-    return StoreInfo{.format = 1, .epoch = "e", .durability = Durability::disk, .last_batch = 0};
-  };
+  explicit Stubborn(Durability most = Durability::disk)
+      : opens([most] { return StoreInfo{.format = 1, .epoch = "e", .durability = most, .last_batch = 0}; }) {}
+  std::function<Result<StoreInfo>()> opens;
   Error reads{};
   bool reads_throw = false;
   std::unique_ptr<Storage> inner = make_memory_storage();
@@ -74,23 +74,33 @@ const std::vector<Named>& all_named() {
   using C = const ConversationId&;
   static const std::vector<Named> all{
       {"Send", [](Person& p, C c) { return error_of(p, Send{.to = c, .content = {.text = "x"}}); }},
-      {"Send with a key", [](Person& p, C c) { return error_of(p, Send{.to = c, .content = {.text = "x"}, .key = {"i", 7}}); }},
+      {"Send with a key",
+       [](Person& p, C c) {
+         return error_of(p, Send{.to = c, .content = {.text = "x"}, .key = {"i", 7}});
+       }},
       {"SendEphemeral", [](Person& p, C c) { return error_of(p, SendEphemeral{.to = c, .content = {.text = "x"}}); }},
       {"ReadHistory", [](Person& p, C c) { return error_of(p, ReadHistory{.conversation = c}); }},
       {"Sync", [](Person& p, C c) { return error_of(p, Sync{.conversation = c}); }},
-      {"EditMessage", [](Person& p, C c) { return error_of(p, EditMessage{.conversation = c, .seq = 2, .content = {.text = "x"}}); }},
-      {"EditMessage beyond", [](Person& p, C c) { return error_of(p, EditMessage{.conversation = c, .seq = 99, .content = {.text = "x"}}); }},
+      {"EditMessage",
+       [](Person& p, C c) { return error_of(p, EditMessage{.conversation = c, .seq = 2, .content = {.text = "x"}}); }},
+      {"EditMessage beyond",
+       [](Person& p, C c) { return error_of(p, EditMessage{.conversation = c, .seq = 99, .content = {.text = "x"}}); }},
       {"DeleteMessage", [](Person& p, C c) { return error_of(p, DeleteMessage{.conversation = c, .seq = 2}); }},
-      {"Abandon", [](Person& p, C c) { return error_of(p, Abandon{.to = c, .key = {"i", 3}}); }},
+      {"Abandon",
+       [](Person& p, C c) {
+         return error_of(p, Abandon{.to = c, .key = {"i", 3}});
+       }},
       {"ChangeSettings", [](Person& p, C c) { return error_of(p, ChangeSettings{.conversation = c}); }},
       {"GetConversation", [](Person& p, C c) { return error_of(p, GetConversation{.of = c}); }},
       {"AddMembers", [](Person& p, C c) { return error_of(p, AddMembers{.conversation = c, .members = {{"eve"}}}); }},
       {"AddMembers of nobody", [](Person& p, C c) { return error_of(p, AddMembers{.conversation = c}); }},
-      {"RemoveMembers", [](Person& p, C c) { return error_of(p, RemoveMembers{.conversation = c, .users = {"alice"}}); }},
+      {"RemoveMembers",
+       [](Person& p, C c) { return error_of(p, RemoveMembers{.conversation = c, .users = {"alice"}}); }},
       {"RemoveMembers of nobody", [](Person& p, C c) { return error_of(p, RemoveMembers{.conversation = c}); }},
       {"Join", [](Person& p, C c) { return error_of(p, Join{.conversation = c}); }},
       {"Leave", [](Person& p, C c) { return error_of(p, Leave{.conversation = c}); }},
-      {"SetRole", [](Person& p, C c) { return error_of(p, SetRole{.conversation = c, .user = "alice", .role = Role::owner}); }},
+      {"SetRole",
+       [](Person& p, C c) { return error_of(p, SetRole{.conversation = c, .user = "alice", .role = Role::owner}); }},
       {"ListMembers", [](Person& p, C c) { return error_of(p, ListMembers{.conversation = c}); }},
       {"MarkRead", [](Person& p, C c) { return error_of(p, MarkRead{.conversation = c, .seq = 1}); }},
       {"MarkRead beyond", [](Person& p, C c) { return error_of(p, MarkRead{.conversation = c, .seq = 99}); }},
@@ -126,7 +136,8 @@ TEST_CASE("The host, too, is told that there is no such conversation") {
   Server server;
   CHECK(code(server.ask(Identity::system(), Send{.to = ConversationId("nowhere"), .content = {.text = "x"}})) ==
         ErrorCode::no_such_conversation);
-  CHECK(code(server.ask(Identity::system(), ReadHistory{.conversation = "nowhere"})) == ErrorCode::no_such_conversation);
+  CHECK(code(server.ask(Identity::system(), ReadHistory{.conversation = "nowhere"})) ==
+        ErrorCode::no_such_conversation);
   CHECK(code(server.ask(Identity::host("npc"), SendEphemeral{.to = Direct{"bob"}, .content = {.text = "x"}})) ==
         ErrorCode::no_such_conversation);
 }
@@ -158,7 +169,8 @@ TEST_CASE("An identity without a user that is not the host's has no rights at al
 // ---- what a field must not be
 
 TEST_CASE("Text, bytes, their type and metadata have limits: at the limit they pass, one more is too large") {
-  Server server(with({.frame_bytes = 16 << 10, .text_bytes = 100, .content_bytes = 200, .metadata_bytes = 50, .group_members = 60}));
+  Server server(with(
+      {.frame_bytes = 16 << 10, .text_bytes = 100, .content_bytes = 200, .metadata_bytes = 50, .group_members = 60}));
   Person alice(server, "alice");
   const ConversationId group = server.group("lunch", {"alice"});
   const Seq seq = alice.says(group, "x").seq;
@@ -220,12 +232,16 @@ TEST_CASE("A key's source has at most 128 bytes, is UTF-8, and a number needs on
   Person alice(server, "alice");
   const ConversationId group = server.group("lunch", {"alice", "bob"}, {.open = true});
   const Seq seq = alice.says(group, "x").seq;
-  for (const auto& [key, expected] : std::vector<std::pair<IdempotencyKey, ErrorCode>>{
-           {{std::string(129, 'k')}, invalid}, {{bad}, invalid}, {{"", 7}, invalid}, {{std::string(128, 'k'), 1}, ok}}) {
+  for (const auto& [key, expected] :
+       std::vector<std::pair<IdempotencyKey, ErrorCode>>{{{std::string(129, 'k')}, invalid},
+                                                         {{bad}, invalid},
+                                                         {{"", 7}, invalid},
+                                                         {{std::string(128, 'k'), 1}, ok}}) {
     CAPTURE(key.source);
     CHECK(code(alice.asks(Send{.to = group, .content = {.text = "x"}, .key = key})) == expected);
     if (expected == ok) continue;
-    CHECK(code(alice.asks(EditMessage{.conversation = group, .seq = seq, .content = {.text = "x"}, .key = key})) == invalid);
+    CHECK(code(alice.asks(EditMessage{.conversation = group, .seq = seq, .content = {.text = "x"}, .key = key})) ==
+          invalid);
     CHECK(code(alice.asks(DeleteMessage{.conversation = group, .seq = seq, .key = key})) == invalid);
     CHECK(code(alice.asks(CreateConversation{.key = key})) == invalid);
     CHECK(code(alice.asks(ChangeSettings{.conversation = group, .key = key})) == invalid);
@@ -260,8 +276,12 @@ TEST_CASE("Ids must not be empty") {
 }
 
 TEST_CASE("What is no id is told why") {
-  for (const auto& [text, names] : std::vector<std::pair<std::string, std::string_view>>{
-           {"", "empty"}, {std::string(64, 'x'), "63"}, {"a\nb", "control"}, {"\x7f", "control"}, {"\xc2\x80", "control"}, {bad, "UTF-8"}}) {
+  for (const auto& [text, names] : std::vector<std::pair<std::string, std::string_view>>{{"", "empty"},
+                                                                                         {std::string(64, 'x'), "63"},
+                                                                                         {"a\nb", "control"},
+                                                                                         {"\x7f", "control"},
+                                                                                         {"\xc2\x80", "control"},
+                                                                                         {bad, "UTF-8"}}) {
     CAPTURE(text);
     const auto id = UserId::make(text);
     CHECK(code(id) == invalid);
@@ -277,17 +297,21 @@ TEST_CASE("Roles, directions, seqs and page limits are in range") {
   const ConversationId group = server.group("lunch", {"alice", "bob"});
   for (const int role : {0, 5, 255}) {
     CHECK(code(alice.asks(SetRole{.conversation = group, .user = "bob", .role = static_cast<Role>(role)})) == invalid);
-    CHECK(code(alice.asks(AddMembers{.conversation = group, .members = {{"carol", static_cast<Role>(role)}}})) == invalid);
+    CHECK(code(alice.asks(AddMembers{.conversation = group, .members = {{"carol", static_cast<Role>(role)}}})) ==
+          invalid);
     CHECK(code(alice.asks(CreateConversation{.members = {{"carol", static_cast<Role>(role)}}})) == invalid);
   }
   for (const int direction : {0, 3}) {
-    CHECK(code(alice.asks(ReadHistory{.conversation = group, .direction = static_cast<Direction>(direction)})) == invalid);
+    CHECK(code(alice.asks(ReadHistory{.conversation = group, .direction = static_cast<Direction>(direction)})) ==
+          invalid);
   }
   CHECK(code(alice.asks(EditMessage{.conversation = group, .seq = 0, .content = {.text = "x"}})) == invalid);
   CHECK(code(alice.asks(DeleteMessage{.conversation = group, .seq = 0})) == invalid);
-  CHECK(code(alice.asks(EditMessage{.conversation = group, .seq = ~Seq{0}, .content = {.text = "x"}})) == ErrorCode::no_such_message);
+  CHECK(code(alice.asks(EditMessage{.conversation = group, .seq = ~Seq{0}, .content = {.text = "x"}})) ==
+        ErrorCode::no_such_message);
   CHECK(code(alice.asks(DeleteMessage{.conversation = group, .seq = ~Seq{0}})) == ErrorCode::no_such_message);
-  for (const auto& [limit, expected] : std::vector<std::pair<std::uint32_t, ErrorCode>>{{0, ok}, {1, ok}, {20, ok}, {21, invalid}, {~0u, invalid}}) {
+  for (const auto& [limit, expected] :
+       std::vector<std::pair<std::uint32_t, ErrorCode>>{{0, ok}, {1, ok}, {20, ok}, {21, invalid}, {~0u, invalid}}) {
     CAPTURE(limit);
     CHECK(code(alice.asks(ReadHistory{.conversation = group, .limit = limit})) == expected);
     CHECK(code(alice.asks(Sync{.conversation = group, .limit = limit})) == expected);
@@ -304,7 +328,8 @@ TEST_CASE("Before the login nothing is done but the login and the ping") {
   Server server;
   server.group("lunch", {"alice"});
   Wire wire(server.engine());
-  for (std::uint64_t request = 1; request <= 18; ++request) CHECK(wire.code(server, request, "") == ErrorCode::not_logged_in);
+  for (std::uint64_t request = 1; request <= 18; ++request)
+    CHECK(wire.code(server, request, "") == ErrorCode::not_logged_in);
   CHECK(wire.code(server, 4711, "") == ErrorCode::not_logged_in);
   CHECK(wire.code(server, 65, "") == ok);
   CHECK(wire.logs_in(server, "alice") == ok);
@@ -327,7 +352,8 @@ TEST_CASE("Fields that this server does not know are passed over, in the envelop
   Server server;
   Wire wire(server.engine());
   REQUIRE(wire.logs_in(server, "alice") == ok);
-  const std::string strange = number(100, 7) + text(101, "later") + varint(102 << 3 | 5) + "1234" + varint(103 << 3 | 1) + "12345678";
+  const std::string strange =
+      number(100, 7) + text(101, "later") + varint(102 << 3 | 5) + "1234" + varint(103 << 3 | 1) + "12345678";
   const std::string body = strange + text(1, text(2, "bob") + strange) + text(2, text(1, "hi") + strange) + strange;
   wire.says(to_bytes(strange + number(1, 77) + number(2, 1) + text(3, body) + strange));
   server.settle();
@@ -346,12 +372,12 @@ TEST_CASE("A request that is no Protobuf, or has a bad field, is invalid, and th
     CAPTURE(request);
     CHECK(wire.code(server, request, "\xff\xff\xff") == invalid);
     CHECK(wire.code(server, request, std::string("\x0a\x7f", 2) + "short") == invalid);  // a length beyond the end
-    CHECK(wire.code(server, request, std::string(1, '\x0b')) == invalid);                  // a group
+    CHECK(wire.code(server, request, std::string(1, '\x0b')) == invalid);                // a group
   }
   const auto target = [](std::string_view id) { return text(1, text(1, id)); };
   const std::string content = text(2, text(1, "hi"));
   CHECK(wire.code(server, 1, target("lunch") + content) == ok);
-  CHECK(wire.code(server, 1, content) == invalid);                        // no target
+  CHECK(wire.code(server, 1, content) == invalid);  // no target
   CHECK(wire.code(server, 1, target("") + content) == invalid);
   CHECK(wire.code(server, 1, text(1, text(2, "")) + content) == invalid);
   CHECK(wire.code(server, 1, target(bad) + content) == invalid);
@@ -360,8 +386,10 @@ TEST_CASE("A request that is no Protobuf, or has a bad field, is invalid, and th
   CHECK(wire.code(server, 1, text(1, text(2, bad)) + content) == invalid);
   CHECK(wire.code(server, 1, target("lunch") + text(2, text(1, bad))) == invalid);
   CHECK(wire.code(server, 1, target("lunch") + text(2, text(1, "x") + text(2, bad))) == invalid);
-  CHECK(wire.code(server, 1, target("lunch") + text(2, text(1, "x") + text(4, text(1, bad) + text(2, "v")))) == invalid);
-  CHECK(wire.code(server, 1, target("lunch") + text(2, text(1, "x") + text(4, text(1, "k") + text(2, bad)))) == invalid);
+  CHECK(wire.code(server, 1, target("lunch") + text(2, text(1, "x") + text(4, text(1, bad) + text(2, "v")))) ==
+        invalid);
+  CHECK(wire.code(server, 1, target("lunch") + text(2, text(1, "x") + text(4, text(1, "k") + text(2, bad)))) ==
+        invalid);
   CHECK(wire.code(server, 1, target("lunch") + content + text(3, text(1, bad))) == invalid);
   CHECK(wire.code(server, 8, text(2, text(1, bad))) == invalid);
   CHECK(wire.code(server, 9, text(1, "lunch") + text(2, text(2, text(1, bad)))) == invalid);
@@ -399,9 +427,10 @@ TEST_CASE("What a request leaves out has its usual value") {
 }
 
 TEST_CASE("A frame that is no envelope closes the connection, and says so") {
-  for (const std::string& bytes : {std::string("\xff"), std::string("\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", 12),
-                                   std::string("\x1a\x05hi", 4), std::string("\x00", 1), std::string("\x08", 1),
-                                   std::string("\x0b", 1), std::string(1000, '\xff')}) {
+  for (const std::string& bytes :
+       {std::string("\xff"), std::string("\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", 12),
+        std::string("\x1a\x05hi", 4), std::string("\x00", 1), std::string("\x08", 1), std::string("\x0b", 1),
+        std::string(1000, '\xff')}) {
     for (const bool logged_in : {false, true}) {
       CAPTURE(bytes);
       CAPTURE(logged_in);
@@ -556,8 +585,9 @@ TEST_CASE("An option that is missing or out of range is named, and what to do") 
   refused([](O& o) { o.threads = 65; }, "threads");
   refused([](O& o) { o.threads = 1, o.storage_threads = 0; }, "storage_threads");
   refused([](O& o) { o.storage_threads = 65; }, "storage_threads");
-  refused([](O& o) { o.durability = Durability::disk; }, "durability");
-  refused([](O& o) { o.durability = Durability::process; }, "durability");
+  refused([](O& o) { o.durability = Durability::disk; }, "memory");  // in the storage's own words
+  refused([](O& o) { o.storage = std::make_unique<Stubborn>(Durability::process), o.durability = Durability::disk; },
+          "durability");
   refused([](O& o) { o.limits.frame_bytes = 0; }, "frame_bytes");
   refused([](O& o) { o.limits.frame_bytes = (16 << 20) + 1; }, "frame_bytes");
   refused([](O& o) { o.limits.text_bytes = 1 << 20; }, "text_bytes");
@@ -584,8 +614,8 @@ TEST_CASE("A storage that does not open says why, and the engine says it too") {
     return Engine::open(std::move(options));
   };
   CHECK(opened([](Stubborn&) {}));
-  for (const ErrorCode reason : {ErrorCode::in_use, ErrorCode::not_ours, ErrorCode::version_too_new, ErrorCode::corruption,
-                                 ErrorCode::storage_unavailable, ErrorCode::storage_full}) {
+  for (const ErrorCode reason : {ErrorCode::in_use, ErrorCode::not_ours, ErrorCode::version_too_new,
+                                 ErrorCode::corruption, ErrorCode::storage_unavailable, ErrorCode::storage_full}) {
     const auto engine = opened([&](Stubborn& s) { s.opens = [&] { return Error{reason, "so it is", {}}; }; });
     REQUIRE_FALSE(engine);
     CHECK(engine.error().code == reason);

@@ -147,7 +147,8 @@ TEST_CASE("poll keeps to its budget, whatever is queued: ten thousand requests, 
   }
   engine.call(Identity::system(), create);
   test.settle();
-  for (int i = 0; i < 200; ++i) engine.call(Identity::system(), Send{.to = ConversationId("big"), .content = {.text = "m"}});
+  for (int i = 0; i < 200; ++i)
+    engine.call(Identity::system(), Send{.to = ConversationId("big"), .content = {.text = "m"}});
   test.settle();
 
   test.cost_per_item(10us);
@@ -171,10 +172,11 @@ TEST_CASE("poll keeps to its budget, whatever is queued: ten thousand requests, 
   }
   SUBCASE("a message to five hundred sessions") {
     bool answered = false;
-    engine.call(Identity::system(), Send{.to = ConversationId("big"), .content = {.text = "hi"}}, [&](Result<Sent> sent) {
-      REQUIRE(sent);
-      answered = true;
-    });
+    engine.call(Identity::system(), Send{.to = ConversationId("big"), .content = {.text = "hi"}},
+                [&](Result<Sent> sent) {
+                  REQUIRE(sent);
+                  answered = true;
+                });
     PollResult first = check(engine.poll(500us));
     CHECK(first.more);
     int polls = 1;
@@ -193,11 +195,12 @@ TEST_CASE("poll keeps to its budget, whatever is queued: ten thousand requests, 
   SUBCASE("a page of history, and one after another") {
     int answered = 0;
     for (int i = 0; i < 20; ++i) {
-      engine.call(Identity{.user = "u0"}, ReadHistory{.conversation = "big", .limit = 200}, [&](Result<HistoryPage> page) {
-        REQUIRE(page);
-        CHECK(page->events.size() == 200);
-        ++answered;
-      });
+      engine.call(Identity{.user = "u0"}, ReadHistory{.conversation = "big", .limit = 200},
+                  [&](Result<HistoryPage> page) {
+                    REQUIRE(page);
+                    CHECK(page->events.size() == 200);
+                    ++answered;
+                  });
     }
     const PollResult first = check(engine.poll(500us));
     CHECK(first.more);
@@ -207,7 +210,8 @@ TEST_CASE("poll keeps to its budget, whatever is queued: ten thousand requests, 
     CHECK(answered == 20);
   }
   SUBCASE("all at once") {
-    for (int i = 0; i < 10'000; ++i) engine.call(Identity{.user = "u1"}, ListMembers{.conversation = "big", .limit = 1});
+    for (int i = 0; i < 10'000; ++i)
+      engine.call(Identity{.user = "u1"}, ListMembers{.conversation = "big", .limit = 1});
     engine.call(Identity::system(), Send{.to = ConversationId("big"), .content = {.text = "hi"}});
     engine.call(Identity{.user = "u0"}, ReadHistory{.conversation = "big", .limit = 200});
     for (int i = 0; i < 10; ++i) CHECK(check(engine.poll(500us)).more);
@@ -279,7 +283,7 @@ TEST_CASE("run ends when a callback stops the engine") {
       CHECK(code(sent) == ErrorCode::stopped);
       ++answers;
     });
-    CHECK(answers == 2);
+    CHECK(until([&] { return answers == 2; }));  // the thread that stopped it may still be on its way out
   }
 }
 
@@ -324,7 +328,7 @@ TEST_CASE("Every request is answered exactly once, and never inside the call") {
     ask(MarkRead{.conversation = id, .seq = 1});
     ask(ListConversations{});
   };
-  all({}, Direct{}, "");              // invalid
+  all({}, Direct{}, "");  // invalid
   all("nowhere", Direct{"bob"}, "x");
   all("nowhere", ConversationId("nowhere"), "x");
   CHECK(answers == 0);
@@ -558,7 +562,8 @@ TEST_CASE("A login that is answered after the connection, or the engine, has gon
   std::optional<Wire> wire;
   {
     EngineOptions options;
-    options.authenticator = make_authenticator([&](Credentials, Done<Identity> done) { kept.push_back(std::move(done)); });
+    options.authenticator =
+        make_authenticator([&](Credentials, Done<Identity> done) { kept.push_back(std::move(done)); });
     TestEngine test = TestEngine::open(std::move(options));
     for (int i = 0; i < 2; ++i) {
       wire.emplace(test.engine());
@@ -616,7 +621,8 @@ TEST_CASE("Whatever of a storage throws, each request is answered once, and all 
       const auto again = wait(engine, alice_is, Send{.to = Direct{"bob"}, .content = {.text = "two"}, .key = "two"});
       REQUIRE_MESSAGE(again, again.error().message);
       CHECK(wait(engine, alice_is, hi("carol")));
-      const auto page = wait(engine, Identity{.user = "bob"}, ReadHistory{.conversation = one->conversation, .direction = Direction::forward});
+      const auto page = wait(engine, Identity{.user = "bob"},
+                             ReadHistory{.conversation = one->conversation, .direction = Direction::forward});
       REQUIRE(page);
       int twos = 0;
       for (const EventPtr& event : page->events) twos += line(*event) == "two" ? 1 : 0;
@@ -654,10 +660,13 @@ TEST_CASE("stop returns in time though a call of the storage hangs for ever") {
       Session session = engine.open_session({.identity = alice_is});
       REQUIRE(wait(engine, alice_is, hi("bob")));
       orders->set(at);
-      for (int i = 0; i < 10; ++i) {
-        const std::string peer = "p" + std::to_string(i);
-        session.call(hi(peer), [&](Result<Sent> sent) {
-          CHECK((code(sent) == ErrorCode::stopped || code(sent) == ErrorCode::unknown_outcome));
+      for (int i = 0; i < 5; ++i) {
+        session.call(hi("p" + std::to_string(i)), [&, at](Result<Sent> sent) {
+          CHECK_MESSAGE((code(sent) == ErrorCode::stopped || at == At::rows), name(code(sent)));
+          ++answers;
+        });
+        session.call(ListConversations{}, [&](Result<ConversationsPage> page) {
+          CHECK_MESSAGE(code(page) == ErrorCode::stopped, name(code(page)));
           ++answers;
         });
       }
@@ -957,10 +966,12 @@ TEST_CASE("Eight threads send at once: everything arrives once, in order, with a
       std::vector<Member> members;
       for (int i = 0; i < senders; ++i) members.push_back({user("s" + std::to_string(i))});
       for (int i = 0; i < 4; ++i) members.push_back({user("r" + std::to_string(i))});
-      for (const auto& group : groups) REQUIRE(wait(engine, Identity::system(), CreateConversation{.conversation = group, .members = members}));
+      for (const auto& group : groups)
+        REQUIRE(wait(engine, Identity::system(), CreateConversation{.conversation = group, .members = members}));
 
       std::vector<Session> receivers;
-      for (int i = 0; i < 4; ++i) receivers.push_back(engine.open_session({.identity = {.user = user("r" + std::to_string(i))}}));
+      for (int i = 0; i < 4; ++i)
+        receivers.push_back(engine.open_session({.identity = {.user = user("r" + std::to_string(i))}}));
       for (auto& receiver : receivers) {  // each is there before the first message
         std::atomic<bool> there{false};
         receiver.call(ListConversations{}, [&](Result<ConversationsPage>) { there = true; });
@@ -978,9 +989,11 @@ TEST_CASE("Eight threads send at once: everything arrives once, in order, with a
           Session own = engine.open_session({.identity = {.user = user("s" + std::to_string(s))}});
           for (int i = 0; i < each; ++i) {
             const ConversationId& to = groups[static_cast<std::size_t>(i) % groups.size()];
-            Send send{.to = to, .content = {.text = std::to_string(s) + " " + std::to_string(i)},
+            Send send{.to = to,
+                      .content = {.text = std::to_string(s) + " " + std::to_string(i)},
                       .key = IdempotencyKey("s" + std::to_string(s), static_cast<std::uint64_t>(i) + 1)};
-            engine.call(Identity{.user = user("s" + std::to_string(s))}, std::move(send), [&](Result<Sent> sent) { ++(sent ? accepted : failed); });
+            engine.call(Identity{.user = user("s" + std::to_string(s))}, std::move(send),
+                        [&](Result<Sent> sent) { ++(sent ? accepted : failed); });
             (void)own.take();
           }
         });
@@ -995,9 +1008,10 @@ TEST_CASE("Eight threads send at once: everything arrives once, in order, with a
           const auto push = receiver.take(100ms);
           if (!push || !push->event()) continue;
           const Event& event = *push->event();
-          ++received;
-          Seq& seq = seqs.try_emplace(event.conversation, 1).first->second;
+          Seq& seq = seqs.try_emplace(event.conversation, event.seq - 1).first->second;
           REQUIRE(event.seq == ++seq);
+          if (event.seq == 1) continue;  // who came: the session may be there before that is published
+          ++received;
           const std::string text = line(event);
           const int number = std::stoi(text.substr(text.find(' ') + 1));
           int& last = from.try_emplace({event.sender.string(), event.conversation}, -1).first->second;
@@ -1018,7 +1032,8 @@ TEST_CASE("Eight threads send at once: everything arrives once, in order, with a
 
 TEST_CASE("Sessions come and go on many threads while others talk") {
   Engine engine = open(in_memory(2, 4));
-  REQUIRE(wait(engine, Identity::system(), CreateConversation{.conversation = "g", .members = {{"a"}, {"b"}, {"c"}, {"d"}}}));
+  REQUIRE(wait(engine, Identity::system(),
+               CreateConversation{.conversation = "g", .members = {{"a"}, {"b"}, {"c"}, {"d"}}}));
   std::atomic<bool> over{false};
   std::vector<std::thread> crowd;
   for (const char* name : {"a", "b", "c", "d"}) {
@@ -1026,7 +1041,8 @@ TEST_CASE("Sessions come and go on many threads while others talk") {
       Checkpoint place;
       for (int i = 0; i < 40; ++i) {
         std::atomic<int> ready{0};
-        Session session = engine.open_session({.identity = {.user = user(name)}, .resume = place, .on_ready = [&] { ++ready; }});
+        Session session =
+            engine.open_session({.identity = {.user = user(name)}, .resume = place, .on_ready = [&] { ++ready; }});
         session.call(Send{.to = ConversationId("g"), .content = {.text = "hi"}});
         if (auto push = session.take(1ms); push && i % 3 == 0) (void)session.take(1ms);
         if (!session.checkpoint().empty()) place = session.checkpoint();

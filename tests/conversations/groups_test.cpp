@@ -69,7 +69,8 @@ bool is_uuid(const ConversationId& id, char version) {
 TEST_CASE("Alice makes a group: she owns it, everyone in it hears of it, and talks in it") {
   Server server;
   Person alice(server, "alice"), tablet(server, "alice"), bob(server, "bob"), carol(server, "carol");
-  auto made = alice.asks(CreateConversation{.settings = {.title = "Lunch"}, .members = {{"bob"}, {"carol", Role::reader}}});
+  auto made =
+      alice.asks(CreateConversation{.settings = {.title = "Lunch"}, .members = {{"bob"}, {"carol", Role::reader}}});
   REQUIRE(made);
   CHECK(made->seq == 1);
   CHECK(made->durability == Durability::disk);
@@ -89,8 +90,11 @@ TEST_CASE("Alice makes a group: she owns it, everyone in it hears of it, and tal
 TEST_CASE("What a group is can be asked for by its members, with their own role") {
   Server server;
   Person alice(server, "alice"), bob(server, "bob");
-  ConversationSettings settings{.title = "Lunch", .custom = {{"colour", "green"}}, .newcomers_see = NewcomersSee::last,
-                                .newcomers_last = 3, .open = true};
+  ConversationSettings settings{.title = "Lunch",
+                                .custom = {{"colour", "green"}},
+                                .newcomers_see = NewcomersSee::last,
+                                .newcomers_last = 3,
+                                .open = true};
   auto made = alice.asks(CreateConversation{.settings = settings, .members = {{"bob", Role::admin}}});
   REQUIRE(made);
   auto info = bob.asks(GetConversation{.of = made->conversation});
@@ -137,8 +141,8 @@ TEST_CASE("A client chooses no ids unless the host lets it; nobody chooses one o
   Server server;
   Person alice(server, "alice");
   CHECK(code(alice.asks(CreateConversation{.conversation = "lunch"})) == ErrorCode::forbidden);
-  CHECK(code(server.ask(Identity::system(), CreateConversation{.conversation = "lunch", .members = {{"bob", Role::owner}}})) ==
-        ErrorCode::ok);
+  CHECK(code(server.ask(Identity::system(), CreateConversation{.conversation = "lunch",
+                                                               .members = {{"bob", Role::owner}}})) == ErrorCode::ok);
   CHECK(code(server.ask(Identity::host("npc"), CreateConversation{.conversation = "tavern"})) == ErrorCode::ok);
   CHECK(members(server, "tavern") == "npc4");
   CHECK(code(server.ask(Identity::system(), CreateConversation{.conversation = "~lunch"})) == ErrorCode::invalid);
@@ -157,7 +161,8 @@ TEST_CASE("A client chooses no ids unless the host lets it; nobody chooses one o
 TEST_CASE("A member named twice is in once, and the creator is the owner whatever he asked for") {
   Server server;
   Person alice(server, "alice");
-  auto made = alice.asks(CreateConversation{.members = {{"bob", Role::reader}, {"bob", Role::admin}, {"alice", Role::reader}}});
+  auto made =
+      alice.asks(CreateConversation{.members = {{"bob", Role::reader}, {"bob", Role::admin}, {"alice", Role::reader}}});
   REQUIRE(made);
   CHECK(members(server, made->conversation) == "alice4 bob3");
 }
@@ -173,7 +178,8 @@ TEST_CASE("A group has room for so many: an option, and 500 unless it says other
   CHECK(adds(alice, group, "bob") == ErrorCode::ok);  // is there already
   Person dave(small, "dave");
   CHECK(code(dave.asks(Join{.conversation = group})) == ErrorCode::full_group);
-  CHECK(code(small.ask(Identity::system(), AddMembers{.conversation = group, .members = {{"dave"}}})) == ErrorCode::full_group);
+  CHECK(code(small.ask(Identity::system(), AddMembers{.conversation = group, .members = {{"dave"}}})) ==
+        ErrorCode::full_group);
   CHECK(removes(alice, group, "bob") == ErrorCode::ok);
   CHECK(code(alice.asks(AddMembers{.conversation = group, .members = {{"dave"}, {"erin"}}})) == ErrorCode::full_group);
   CHECK(members(small, group) == "alice4 carol2");  // nobody of them came
@@ -196,7 +202,8 @@ TEST_CASE("A group has room for so many: an option, and 500 unless it says other
 
 TEST_CASE("An admin changes all settings at once, and everyone is told; the same again changes nothing") {
   Server server;
-  const ConversationId group = server.group("lunch", {"alice", "bob", "carol"}, {.title = "Lunch", .custom = {{"a", "1"}}});
+  const ConversationId group =
+      server.group("lunch", {"alice", "bob", "carol"}, {.title = "Lunch", .custom = {{"a", "1"}}});
   Person alice(server, "alice"), bob(server, "bob"), carol(server, "carol");
   CHECK(gives(alice, group, "bob", Role::admin) == ErrorCode::ok);
   carol.receives(), alice.receives(), bob.receives();
@@ -221,8 +228,8 @@ TEST_CASE("An admin changes all settings at once, and everyone is told; the same
 
 TEST_CASE("Settings survive a restart") {
   Server server;
-  const ConversationSettings settings{.title = "Lunch", .custom = {{"a", "1"}}, .newcomers_see = NewcomersSee::last,
-                                      .newcomers_last = 7, .open = true};
+  const ConversationSettings settings{
+      .title = "Lunch", .custom = {{"a", "1"}}, .newcomers_see = NewcomersSee::last, .newcomers_last = 7, .open = true};
   const ConversationId group = server.group("lunch", {"alice", "bob"}, settings);
   server.restart();
   auto info = server.ask("bob", GetConversation{.of = group});
@@ -254,7 +261,7 @@ TEST_CASE("Who is removed hears of it as the last thing") {
   CHECK(bob.receives() == Lines{"left bob"});
   CHECK(carol.receives() == Lines{"left bob", "he is gone"});
   CHECK(code(bob.asks(Send{.to = group, .content = {.text = "hello?"}})) == ErrorCode::forbidden);
-  CHECK(removes(alice, group, "bob") == ErrorCode::ok);     // no member any more: passed over
+  CHECK(removes(alice, group, "bob") == ErrorCode::ok);  // no member any more: passed over
   CHECK(removes(alice, group, "nobody") == ErrorCode::ok);
   CHECK(carol.receives().empty());
 }
@@ -266,7 +273,8 @@ TEST_CASE("Many are added and removed in one step") {
   CHECK(code(alice.asks(AddMembers{.conversation = group, .members = {{"dave"}, {"bob"}, {"carol", Role::reader}}})) ==
         ErrorCode::ok);
   CHECK(bob.receives() == Lines{"joined dave, joined bob, joined carol, role1 carol"});
-  CHECK(code(alice.asks(RemoveMembers{.conversation = group, .users = {"dave", "nobody", "carol", "dave"}})) == ErrorCode::ok);
+  CHECK(code(alice.asks(RemoveMembers{.conversation = group, .users = {"dave", "nobody", "carol", "dave"}})) ==
+        ErrorCode::ok);
   CHECK(bob.receives() == Lines{"left carol, left dave"});
   CHECK(members(server, group) == "alice4 bob2");
 }
@@ -372,8 +380,9 @@ TEST_CASE("Nobody removes an equal, but an owner removes anyone") {
   Server server;
   const ConversationId group = server.group("lunch", {"alice"});
   Person alice(server, "alice"), bob(server, "bob");
-  CHECK(code(alice.asks(AddMembers{.conversation = group,
-                                   .members = {{"bob", Role::admin}, {"carol", Role::admin}, {"dave", Role::owner}, {"erin"}}})) ==
+  CHECK(code(alice.asks(
+            AddMembers{.conversation = group,
+                       .members = {{"bob", Role::admin}, {"carol", Role::admin}, {"dave", Role::owner}, {"erin"}}})) ==
         ErrorCode::ok);
   CHECK(removes(bob, group, "carol") == ErrorCode::forbidden);
   CHECK(removes(bob, group, "alice") == ErrorCode::forbidden);
@@ -434,11 +443,13 @@ TEST_CASE("Among equals the longest-standing one takes over, whatever newcomers 
   }
 }
 
-TEST_CASE("Where the host removes the last owner, someone takes over; an owner who is not the last leaves none behind") {
+TEST_CASE(
+    "Where the host removes the last owner, someone takes over; an owner who is not the last leaves none behind") {
   Server server;
   const ConversationId group = server.group("lunch", {"alice", "bob"});
   Person bob(server, "bob");
-  CHECK(code(server.ask(Identity::system(), RemoveMembers{.conversation = group, .users = {"alice"}})) == ErrorCode::ok);
+  CHECK(code(server.ask(Identity::system(), RemoveMembers{.conversation = group, .users = {"alice"}})) ==
+        ErrorCode::ok);
   CHECK(bob.receives() == Lines{"left alice, role4 bob"});
   CHECK(adds(bob, group, "carol", Role::owner) == ErrorCode::ok);
   CHECK(adds(bob, group, "dave") == ErrorCode::ok);
@@ -595,7 +606,8 @@ TEST_CASE("What happened while he was away is not his to edit, to delete or to s
   CHECK(gives(alice, group, "bob", Role::admin) == ErrorCode::ok);
   bob.receives();
   CHECK(code(bob.asks(DeleteMessage{.conversation = group, .seq = secret})) == ErrorCode::no_such_message);
-  CHECK(code(bob.asks(EditMessage{.conversation = group, .seq = secret, .content = {.text = "x"}})) == ErrorCode::no_such_message);
+  CHECK(code(bob.asks(EditMessage{.conversation = group, .seq = secret, .content = {.text = "x"}})) ==
+        ErrorCode::no_such_message);
   REQUIRE(alice.asks(EditMessage{.conversation = group, .seq = secret, .content = {.text = "secret, edited"}}));
   for (const Push& push : bob.takes()) {
     if (const auto* changed = push.as<MessageChanged>()) CHECK_FALSE(changed->now);

@@ -1,6 +1,6 @@
+#include "core/inbox.h"
 #include "core/conversation.h"
 #include "core/hub.h"
-#include "core/inbox.h"
 #include "core/local_session.h"
 #include "core/shard.h"
 #include "features/table.h"
@@ -63,6 +63,11 @@ TEST_CASE("Entries are written about a second later, one for however many messag
   CHECK(server.store->commits <= before + 2);  // the entries of all, and how far they are written
   server.advance(60s);
   CHECK(server.store->commits <= before + 2);  // then there is nothing to do
+  server.store->next({SharedStorage::Fate::unknown_done});
+  CHECK_FALSE(server.ask("alice", text(id, "maybe")));
+  REQUIRE(server.ask("alice", text(id, "surely")));
+  server.advance(60s);
+  CHECK(server.store->commits <= before + 8);  // nor after a commit of which nobody said what became of it
 }
 
 TEST_CASE("The list shows what was acknowledged, before its entries are due") {
@@ -96,6 +101,7 @@ TEST_CASE("After a kill within their second the entries are whole again, and so 
         server.advance(1ms);
         for (std::size_t n = 0; n <= i; ++n) REQUIRE(server.ask("alice", text(rooms[i], "hi")));
       }
+      server.advance(1ms);
       REQUIRE(server.ask("alice", text(Direct{"bob"}, "psst")));
       server.advance(waited);
       server.crash();
@@ -107,7 +113,10 @@ TEST_CASE("After a kill within their second the entries are whole again, and so 
       CHECK(list[6] == "room0 2 (1)");
       CHECK(entries_of(server, "bob") == 13);
       CHECK(Person(server, "bob", place).takes().size() == 1 + 1 + 3 + 5 + 7 + 9 + 11);
-      const Lines again = [&] { server.crash(); return list_of(server, "bob"); }();
+      const Lines again = [&] {
+        server.crash();
+        return list_of(server, "bob");
+      }();
       CHECK(again == list);
     }
   }
@@ -134,6 +143,33 @@ TEST_CASE("Entries that could not be written are written once they can") {
   CHECK(list_of(server, "bob") == Lines{"other 2 (1)", "room 3 (2)"});
   server.advance(3s);
   CHECK(entries_of(server, "bob") == 2);
+}
+
+TEST_CASE("While entries can't be written, who comes back still misses nothing") {
+  for (const unsigned shards : {1u, 3u}) {
+    CAPTURE(shards);
+    Server server(with_shards(shards));
+    const ConversationId id = server.group("room", {"alice", "bob"}), other = server.group("other", {"alice", "carol"});
+    Checkpoint place;
+    {
+      Person bob(server, "bob");
+      server.advance(3s);
+      bob.takes();
+      place = bob.checkpoint();
+    }
+    server.store->inbox_commits_fail = true;
+    REQUIRE(server.ask("alice", text(id, "one")));
+    REQUIRE(server.ask("alice", text(other, "not for Bob")));
+    server.advance(3s);
+    REQUIRE(server.ask("alice", text(id, "two")));
+    Person bob(server, "bob", place);
+    CHECK(bob.receives() == Lines{"one", "two"});
+    REQUIRE(server.ask("alice", text(id, "three")));
+    CHECK(bob.receives() == Lines{"three"});
+    server.store->inbox_commits_fail = false;
+    server.advance(3s);
+    CHECK(Person(server, "bob", place).receives() == Lines{"one", "two", "three"});
+  }
 }
 
 TEST_CASE("The next life may have more shards, or fewer") {

@@ -62,7 +62,8 @@ TEST_CASE("A retry while the first attempt is under way joins it: both learn the
     const auto second = begin(club.server, "alice", text(club.id, "hi", key));
     Answer<Accepted> third;
     club.server.store->before_commit = [&] {  // in the middle of the commit
-      if (!third.came()) club.server.engine().call(Identity{.user = user("alice")}, text(club.id, "hi", key), third.take());
+      if (!third.came())
+        club.server.engine().call(Identity{.user = user("alice")}, text(club.id, "hi", key), third.take());
       CHECK_FALSE(first.came());
       CHECK_FALSE(second.came());
       club.server.store->before_commit = {};

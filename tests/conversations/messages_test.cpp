@@ -13,7 +13,8 @@ ErrorCode code(const Result<T>& answer) {
 }
 
 auto edits(Person& who, const ConversationId& in, Seq seq, std::string_view text, IdempotencyKey key = {}) {
-  return who.asks(EditMessage{.conversation = in, .seq = seq, .content = {.text = std::string(text)}, .key = std::move(key)});
+  return who.asks(
+      EditMessage{.conversation = in, .seq = seq, .content = {.text = std::string(text)}, .key = std::move(key)});
 }
 
 auto deletes(Person& who, const ConversationId& in, Seq seq, IdempotencyKey key = {}) {
@@ -22,7 +23,8 @@ auto deletes(Person& who, const ConversationId& in, Seq seq, IdempotencyKey key 
 
 // A message in its present state, as `who` reads it.
 MessagePosted message(Server& server, std::string_view who, const ConversationId& in, Seq seq) {
-  auto page = server.ask(who, ReadHistory{.conversation = in, .start = seq, .direction = Direction::forward, .limit = 1});
+  auto page =
+      server.ask(who, ReadHistory{.conversation = in, .start = seq, .direction = Direction::forward, .limit = 1});
   REQUIRE(page);
   REQUIRE(page->events.size() == 1);
   REQUIRE(page->events[0]->seq == seq);
@@ -46,7 +48,8 @@ bool contains(std::span<const std::byte> bytes, std::string_view text) {
 // Whether a word stands anywhere in what the store holds of a conversation and of its readers.
 bool stored(Server& server, const ConversationId& in, std::string_view word) {
   Storage& store = server.store->inner();
-  for (const std::string& partition : {"c:" + in.string(), std::string("u:alice"), std::string("u:bob"), std::string("e:engine")}) {
+  for (const std::string& partition :
+       {"c:" + in.string(), std::string("u:alice"), std::string("u:bob"), std::string("e:engine")}) {
     for (const Log log : {Log::messages, Log::changes}) {
       auto page = store.events(partition, log, 1, Direction::forward, {.rows = 1000, .bytes = 64 << 20});
       REQUIRE(page);
@@ -131,7 +134,8 @@ TEST_CASE("Only its sender edits a message, and only while he is a member; the h
   Person alice(server, "alice"), bob(server, "bob");
   const Seq seq = bob.says(group, "hi").seq;
   CHECK(code(edits(alice, group, seq, "mine")) == ErrorCode::forbidden);  // though she owns the group
-  CHECK(code(server.ask(Identity::system(), EditMessage{.conversation = group, .seq = seq, .content = {.text = "censored"}})) ==
+  CHECK(code(server.ask(Identity::system(),
+                        EditMessage{.conversation = group, .seq = seq, .content = {.text = "censored"}})) ==
         ErrorCode::ok);
   CHECK(message(server, "alice", group, seq).content.text == "censored");
   REQUIRE(bob.asks(Leave{.conversation = group}));
@@ -149,7 +153,7 @@ TEST_CASE("What is not there, is no message or is deleted can't be edited") {
   const ConversationId group = server.group("lunch", {"alice", "bob"});
   Person alice(server, "alice");
   const Seq seq = alice.says(group, "hi").seq;
-  CHECK(code(edits(alice, group, 1, "x")) == ErrorCode::no_such_message);   // who joined
+  CHECK(code(edits(alice, group, 1, "x")) == ErrorCode::no_such_message);  // who joined
   CHECK(code(edits(alice, group, 99, "x")) == ErrorCode::no_such_message);
   CHECK(code(deletes(alice, group, 1)) == ErrorCode::no_such_message);
   CHECK(code(deletes(alice, group, 99)) == ErrorCode::no_such_message);
@@ -185,7 +189,7 @@ TEST_CASE("A message is edited and deleted in the same commit as it was sent") {
   }
   CHECK(server.store->commits == commits + 1);
   // What was never readable is in no push either.
-  CHECK(bob.receives() == Lines{"hello!", "edited #2: hello", "edited #2: hello!", "(deleted)", "deleted #5"});
+  CHECK(bob.receives() == Lines{"hello!", "edited #2: hello!", "edited #2: hello!", "(deleted)", "deleted #5"});
   CHECK(history(server, "bob", pair) == Lines{"first", "hello!", "(deleted)"});
   CHECK(message(server, "bob", pair, 2).revision == 2);
   CHECK(message(server, "bob", pair, 5).deleted);
@@ -244,8 +248,8 @@ TEST_CASE("One deletes his own message, an admin anyone's, nobody else") {
   const ConversationId group = server.group("lunch", {"owner", "alice", "bob"});
   Person owner(server, "owner"), alice(server, "alice"), bob(server, "bob"), admin(server, "admin");
   REQUIRE(owner.asks(AddMembers{.conversation = group, .members = {{"admin", Role::admin}}}));
-  const Seq one = alice.says(group, "one").seq, two = alice.says(group, "two").seq, three = owner.says(group, "three").seq,
-            four = alice.says(group, "four").seq;
+  const Seq one = alice.says(group, "one").seq, two = alice.says(group, "two").seq,
+            three = owner.says(group, "three").seq, four = alice.says(group, "four").seq;
   CHECK(code(deletes(bob, group, one)) == ErrorCode::forbidden);
   CHECK(code(deletes(alice, group, one)) == ErrorCode::ok);
   CHECK(code(deletes(admin, group, two)) == ErrorCode::ok);
@@ -289,7 +293,9 @@ TEST_CASE("The text of a deleted message is in no answer, no push and no row any
   }
   const ConversationId pair = alice.says(Direct{"bob"}, "hello").conversation;
   auto sent = alice.asks(Send{.to = pair,
-                              .content = {.text = "kompromat", .content_type = "text/kompromat", .data = bytes("kompromat"),
+                              .content = {.text = "kompromat",
+                                          .content_type = "text/kompromat",
+                                          .data = bytes("kompromat"),
                                           .metadata = {{"kompromat", "kompromat"}}}});
   REQUIRE(sent);
   REQUIRE(edits(alice, pair, sent->seq, "still kompromat"));
@@ -341,7 +347,8 @@ TEST_CASE("After a restart a deleted message is deleted and an edited one edited
   REQUIRE(deletes(alice, pair, 2));
   server.restart();
   CHECK(history(server, "bob", pair) == Lines{"one!", "(deleted)"});
-  CHECK(code(server.ask("alice", EditMessage{.conversation = pair, .seq = 1, .content = {.text = "one!!"}})) == ErrorCode::ok);
+  CHECK(code(server.ask("alice", EditMessage{.conversation = pair, .seq = 1, .content = {.text = "one!!"}})) ==
+        ErrorCode::ok);
   CHECK(message(server, "bob", pair, 1).revision == 2);
 }
 
@@ -364,7 +371,10 @@ TEST_CASE("A failed edit leaves the message as it was, for everyone") {
 TEST_CASE("Text, bytes, their type and metadata come out as they went in") {
   Server server;
   Person alice(server, "alice"), bob(server, "bob");
-  Content content{.text = "grüße \xf0\x9f\x8e\x89", .content_type = "image/webp", .data = {}, .metadata = {{"", "empty"}, {"a", ""}, {"ключ", "значение"}}};
+  Content content{.text = "grüße \xf0\x9f\x8e\x89",
+                  .content_type = "image/webp",
+                  .data = {},
+                  .metadata = {{"", "empty"}, {"a", ""}, {"ключ", "значение"}}};
   for (int i = 0; i < 256; ++i) content.data.push_back(static_cast<std::byte>(i));
   auto sent = alice.asks(Send{.to = Direct{"bob"}, .content = content});
   REQUIRE(sent);
@@ -424,7 +434,8 @@ TEST_CASE("Something ephemeral is seen by who is there, counted, and kept nowher
     options.shards = shards;
     Server server(std::move(options));
     const ConversationId group = server.group("lunch", {"alice", "bob", "carol", "dave"});
-    Person phone(server, "alice"), tablet(server, "alice"), bob(server, "bob"), carol(server, "carol"), eve(server, "eve");
+    Person phone(server, "alice"), tablet(server, "alice"), bob(server, "bob"), carol(server, "carol"),
+        eve(server, "eve");
     auto shown = phone.asks(SendEphemeral{.to = group, .content = {.text = "wave"}});
     REQUIRE(shown);
     CHECK(shown->sessions == 3);  // not the one it came through; Dave is away
@@ -492,4 +503,26 @@ TEST_CASE("What is ephemeral is dropped where an outbox is half full, and what i
   REQUIRE(shown);
   CHECK(shown->sessions == 2);
   CHECK(slow.receives() == Lines{"~again"});
+}
+
+TEST_CASE("What was edited and then deleted in one commit is in no push") {
+  Server server;
+  Person bob(server, "bob"), alice(server, "alice");
+  const ConversationId pair = alice.says(Direct{"bob"}, "first").conversation;
+  bob.receives();
+  alice.session().call(EditMessage{.conversation = pair, .seq = 1, .content = {.text = "unsayable"}});
+  alice.session().call(DeleteMessage{.conversation = pair, .seq = 1});
+  server.settle();
+  const auto pushed = bob.takes();
+  REQUIRE(pushed.size() == 2);
+  for (const Push& push : pushed) {
+    const auto* change = push.as<MessageChanged>();
+    REQUIRE(change);
+    REQUIRE(change->now);
+    CHECK(change->now->deleted);
+    CHECK(change->now->content == Content{});
+    CHECK(change->now->revision == 2);
+  }
+  CHECK(pushed[0].as<MessageChanged>()->revision == 1);
+  CHECK_FALSE(stored(server, pair, "unsayable"));
 }

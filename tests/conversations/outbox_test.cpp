@@ -12,8 +12,12 @@ namespace {
 EngineOptions narrow(unsigned shards = 1) {
   EngineOptions options;
   options.shards = shards;
-  options.limits = {.frame_bytes = 16 << 10, .text_bytes = 4 << 10, .content_bytes = 1 << 10, .metadata_bytes = 1 << 10,
-                    .outbox_bytes = 32 << 10, .group_members = 60};
+  options.limits = {.frame_bytes = 16 << 10,
+                    .text_bytes = 4 << 10,
+                    .content_bytes = 1 << 10,
+                    .metadata_bytes = 1 << 10,
+                    .outbox_bytes = 32 << 10,
+                    .group_members = 60};
   return options;
 }
 
@@ -69,7 +73,7 @@ TEST_CASE("A session that takes nothing is closed beyond its bound, the others d
     }
     CHECK(carol_saw.all_up_to(200));
     CHECK_FALSE(carol_saw.closed);
-    server.settle();
+    alice.takes(), carol.takes();
     CHECK(server.engine().stats().outbox_bytes == 0);
 
     // With the same small outbox, and more coming meanwhile.
@@ -109,7 +113,8 @@ TEST_CASE("Someone who takes slowly while he resumes gets everything, however sm
     Person bob(server, "bob", place, outbox);
     std::map<std::string, std::set<Seq>> seen;
     std::optional<ErrorCode> closed;
-    for (int rounds = 0; rounds < 1000 && seen[group.string()].size() + seen[other.string()].size() < head + head_other - 4; ++rounds) {
+    for (int rounds = 0;
+         rounds < 1000 && seen[group.string()].size() + seen[other.string()].size() < head + head_other - 4; ++rounds) {
       server.settle();
       CHECK(server.engine().stats().outbox_bytes <= outbox + 200);
       const auto push = bob.session().take();
@@ -135,12 +140,13 @@ TEST_CASE("What nobody took when a session went is no longer counted") {
     bob.leaves();
     server.settle();
   }
-  server.settle();
+  alice.takes();
   CHECK(server.engine().stats().outbox_bytes == 0);
   CHECK(server.engine().stats().sessions == 1);
 }
 
-TEST_CASE("A connection that takes nothing is cut beyond its bound, told so if it can be, and gone after five seconds") {
+TEST_CASE(
+    "A connection that takes nothing is cut beyond its bound, told so if it can be, and gone after five seconds") {
   for (const unsigned shards : {1u, 4u}) {
     CAPTURE(shards);
     Server server(narrow(shards));
@@ -164,6 +170,7 @@ TEST_CASE("A connection that takes nothing is cut beyond its bound, told so if i
     REQUIRE(bob.closed().size() == 1);
     CHECK(bob.closed()[0].code == ErrorCode::overloaded);
     CHECK(server.engine().stats().connections == 0);
+    alice.takes(), carol.takes();
     CHECK(server.engine().stats().outbox_bytes == 0);
   }
 }
@@ -188,6 +195,7 @@ TEST_CASE("A connection that was cut and then takes again gets what was queued, 
   CHECK(*saw.seqs.rbegin() == saw.seqs.size());
   CHECK(bob.closed().size() == 1);
   CHECK(server.engine().stats().connections == 0);
+  alice.takes();
   CHECK(server.engine().stats().outbox_bytes == 0);
 }
 
@@ -208,7 +216,8 @@ TEST_CASE("A connection resumes over a slow line without a hole") {
     Wire bob(server.engine());
     server.settle();
     bob.takes(1);
-    bob.says(protocol::encode_client_frame(1, RequestId::login, protocol::encode(protocol::Login{.token = "bob", .resume = place})));
+    bob.says(protocol::encode_client_frame(1, RequestId::login,
+                                           protocol::encode(protocol::Login{.token = "bob", .resume = place})));
     std::set<Seq> seen{1};
     std::optional<Error> closed;
     for (int rounds = 0; rounds < 1000 && seen.size() < 120; ++rounds) {
@@ -290,8 +299,25 @@ TEST_CASE("A connection that throws or hangs up in the middle harms nobody, and 
   server.advance(20s);
   CHECK(server.engine().stats().callback_exceptions > 0);
   bob.hang_up();
-  server.settle();
+  alice.takes(), dave.takes();
   CHECK(server.engine().stats().connections == 0);
   CHECK(server.engine().stats().sessions == 2);
   CHECK(server.engine().stats().outbox_bytes == 0);
+}
+
+TEST_CASE("A burst that comes in one commit does not cut a connection that takes what it is sent") {
+  for (const unsigned shards : {1u, 4u}) {
+    Server server(narrow(shards));
+    const ConversationId group = server.group("lunch", {"alice", "bob"});
+    Wire bob(server.engine());
+    REQUIRE(bob.logs_in(server, "bob") == ErrorCode::ok);
+    for (int i = 0; i < 200; ++i) {
+      server.engine().call(Identity{.user = "alice"}, Send{.to = group, .content = {.text = kilobyte(i)}});
+    }
+    server.settle();
+    const auto heard = bob.hears();
+    CHECK_FALSE(Wire::farewell(heard));
+    CHECK(std::count_if(heard.begin(), heard.end(), [](const Heard& h) { return h.push && h.push->event(); }) == 200);
+    CHECK(server.engine().stats().closed_slow == 0);
+  }
 }

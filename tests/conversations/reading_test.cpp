@@ -108,8 +108,10 @@ struct Story {
         happened(*sent);
       } else if (dice < 16) {
         const Seq target = messages[random() % messages.size()];
-        auto done = dice == 15 ? server.ask("alice", DeleteMessage{.conversation = group, .seq = target})
-                               : server.ask("alice", EditMessage{.conversation = group, .seq = target, .content = {.text = "e"}});
+        auto done =
+            dice == 15
+                ? server.ask("alice", DeleteMessage{.conversation = group, .seq = target})
+                : server.ask("alice", EditMessage{.conversation = group, .seq = target, .content = {.text = "e"}});
         if (done && done->seq > head) {
           changes.insert(done->seq);
           happened(*done);
@@ -126,8 +128,9 @@ struct Story {
           REQUIRE(joined);
           here.insert(who);
           happened(*joined);
-          const Seq from = see == NewcomersSee::all ? 1 : see == NewcomersSee::none || joined->seq <= 5 ? joined->seq
-                                                                                                        : joined->seq - 5;
+          const Seq from = see == NewcomersSee::all                        ? 1
+                           : see == NewcomersSee::none || joined->seq <= 5 ? joined->seq
+                                                                           : joined->seq - 5;
           for (Seq seq = see == NewcomersSee::last && joined->seq <= 5 ? 1 : from; seq <= joined->seq; ++seq) {
             visible[who].insert(seq);
           }
@@ -209,7 +212,8 @@ TEST_CASE("Large messages make small pages, and nothing is lost between them") {
     int pages = 0;
     for (bool more = true; more; ++pages) {
       REQUIRE(pages < 100);
-      const HistoryPage page = reads(server, "bob", {.conversation = group, .start = start, .direction = direction, .limit = 50});
+      const HistoryPage page =
+          reads(server, "bob", {.conversation = group, .start = start, .direction = direction, .limit = 50});
       check_page(page, {});
       for (const Seq seq : seqs(page.events)) all.push_back(seq);
       start = direction == Direction::forward ? page.covers_to + 1 : page.covers_from - 1;
@@ -253,7 +257,8 @@ TEST_CASE("Whatever happened, pages forward and backward show each visible event
             for (int pages = 0; more; ++pages) {
               REQUIRE(pages < 500);
               const HistoryPage page =
-                  reads(story.server, who, {.conversation = story.group, .start = start, .direction = direction, .limit = limit});
+                  reads(story.server, who,
+                        {.conversation = story.group, .start = start, .direction = direction, .limit = limit});
               check_page(page, story.changes);
               CHECK(page.events.size() <= limit);
               for (const EventPtr& event : page.events) CHECK(seen.insert(event->seq).second);
@@ -407,11 +412,13 @@ TEST_CASE("Marks from several devices at once end at the furthest") {
     std::shuffle(order.begin(), order.end(), std::mt19937_64(7));
     std::size_t answers = 0;
     for (const Seq seq : order) {
-      (seq % 2 ? phone : laptop).session().call(MarkRead{.conversation = pair, .seq = seq}, [&, seq](Result<ReadCursor> cursor) {
-        REQUIRE(cursor);
-        CHECK(cursor->seq >= seq);
-        ++answers;
-      });
+      (seq % 2 ? phone : laptop)
+          .session()
+          .call(MarkRead{.conversation = pair, .seq = seq}, [&, seq](Result<ReadCursor> cursor) {
+            REQUIRE(cursor);
+            CHECK(cursor->seq >= seq);
+            ++answers;
+          });
     }
     server.settle();
     CHECK(answers == 20);

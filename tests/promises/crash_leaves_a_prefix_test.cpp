@@ -209,7 +209,8 @@ int life(const std::string& path, const std::vector<Written>& acknowledged, int 
                    });
     }
     std::unique_lock lock(mutex);
-    changed.wait(lock, [&] { return std::any_of(under_way.begin(), under_way.end(), [](unsigned n) { return n < 3; }); });
+    changed.wait(lock,
+                 [&] { return std::any_of(under_way.begin(), under_way.end(), [](unsigned n) { return n < 3; }); });
   }
 }
 

@@ -73,7 +73,8 @@ TEST_CASE("Many speak at once: every seq is acknowledged once, and each one's me
       }
       server.settle();
       for (const auto& [words, sent] : answers) {
-        const auto accepted = sent.second.result() ? sent.second.result() : server.ask(sent.first, text(id, words, words));
+        const auto accepted =
+            sent.second.result() ? sent.second.result() : server.ask(sent.first, text(id, words, words));
         REQUIRE_MESSAGE(accepted, accepted.error().message);
         CHECK(acknowledged.emplace(accepted->seq, words).second);
       }

@@ -10,7 +10,7 @@ namespace {
 
 // A room in which the seqs 2 to `head` are messages "m2" and so on.
 struct Room {
-  explicit Room(Seq head) : id(server.group("room", {"alice", "bob"})) { goes_on_to(head); }
+  explicit Room(Seq to) : id(server.group("room", {"alice", "bob"})) { goes_on_to(to); }
   void goes_on_to(Seq seq) {
     for (; head < seq; ++head) {
       REQUIRE(server.ask("alice", text(id, numbered("m", head + 1), numbered("k", head + 1)))->seq == head + 1);

@@ -109,8 +109,8 @@ class Wire {
   template <class R>
   Result<typename R::Reply> asks(Server& server, const R& request) {
     const Bytes body = protocol::encode(request);
-    const Heard heard = calls(server, static_cast<std::uint64_t>(R::id),
-                              {reinterpret_cast<const char*>(body.data()), body.size()});
+    const Heard heard =
+        calls(server, static_cast<std::uint64_t>(R::id), {reinterpret_cast<const char*>(body.data()), body.size()});
     if (heard.error) return *heard.error;
     return protocol::decode<typename R::Reply>(heard.body);
   }
