@@ -15,7 +15,7 @@ struct Identity {
   UserId user{};
   DeviceId device{};
   TimePoint expires = TimePoint::max();
-  bool trusted = false;  // no membership, role or limit applies; the engine clears it in what an Authenticator says
+  bool trusted = false;  // no membership and no role is asked for; the engine clears it in what an Authenticator says
 
   // The host itself: its events have no sender.
   static Identity system() noexcept { return {.trusted = true}; }

@@ -22,25 +22,25 @@ class ClientCore;
 }
 
 struct ClientOptions {
-  Endpoint server{};                          // for TCP, where no dialer is given
-  Function<std::string()> token{};            // asked for at each login; on the client's thread
-  std::string device{};                       // names this device to the server; empty: none
-  std::optional<Checkpoint> resume{};         // from Client::checkpoint() of an earlier run
-  Function<void()> on_ready{};                // when take() has something; on the client's thread, must not block
-  std::size_t queue_bytes = 4 << 20;          // of requests not yet answered; more are `overloaded`
-  std::size_t inbox_bytes = 4 << 20;          // of pushes not yet taken; beyond it nothing more is read
-  unsigned threads = 1;                       // 1, or 0: the caller polls
-  std::unique_ptr<Dialer> dialer{};           // unset: TCP to `server`
+  Endpoint server{};                   // for TCP, where no dialer is given
+  Function<std::string()> token{};     // asked for at each login; on the client's thread
+  std::string device{};                // names this device to the server; empty: none
+  std::optional<Checkpoint> resume{};  // from Client::checkpoint() of an earlier run
+  Function<void()> on_ready{};         // when take() has something; on the client's thread, must not block
+  std::size_t queue_bytes = 4 << 20;   // of requests not yet answered; more are `overloaded`
+  std::size_t inbox_bytes = 4 << 20;   // of pushes not yet taken; beyond it nothing more is read
+  unsigned threads = 1;                // 1, or 0: the caller polls
+  std::unique_ptr<Dialer> dialer{};    // unset: TCP to `server`
   Runtime runtime{};
-  std::chrono::milliseconds backoff_first{100};    // before the first reconnect; doubles, with jitter
+  std::chrono::milliseconds backoff_first{100};  // before the first reconnect; doubles, with jitter
   std::chrono::milliseconds backoff_most{10'000};
 };
 
 struct ClientStatus {
-  bool connected = false;   // logged in
-  std::size_t unanswered{}; // requests
-  Error last_error{};       // why it is not connected
-  UserId user{};            // as the server knows us, once logged in
+  bool connected = false;    // logged in
+  std::size_t unanswered{};  // requests
+  Error last_error{};        // why it is not connected
+  UserId user{};             // as the server knows us, once logged in
 };
 
 // A session of a server elsewhere, in the shape of a Session. It connects, logs in, and stays so: it comes back after

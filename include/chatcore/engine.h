@@ -55,7 +55,8 @@ class CHATCORE_API Engine {
   ~Engine();
 
   // Asks for something as someone the host vouches for. `done` runs exactly once, later, never inside this call, on
-  // an engine thread (inside poll() with threads = 0): overloaded above Limits::engine_requests, stopped after stop().
+  // an engine thread (inside poll() with threads = 0): overloaded above Limits::engine_requests, stopped after stop():
+  // then, as nothing of the engine runs any more, it may be inside this call.
   template <Request R>
   void call(Identity as, R request, Done<typename R::Reply> done = {});
 
@@ -79,13 +80,13 @@ class CHATCORE_API Engine {
   // Ends it: no more requests, what is under way is finished or answered with `stopped`, connections are told to
   // come again elsewhere, and the storage is closed. Returns by the deadline, with `timeout` where a call of the
   // host's (a commit that hangs) has not returned by then: its thread is left what it needs. With storage_threads = 0
-  // that bound is the host's. A second stop returns what the first did.
+  // that bound is the host's. A second stop returns what the first did. From a callback with threads = 0 it only ends
+  // run(): call it again outside.
   Status stop(std::chrono::milliseconds deadline) noexcept;
 
   Stats stats() const noexcept;
 
  private:
-  friend class Embedded;  // src/engine: wait(), ask(), TestEngine
   explicit Engine(std::shared_ptr<detail::EngineCore>);
   std::shared_ptr<detail::EngineCore> core_;
 };

@@ -63,10 +63,10 @@ struct UnknownEvent {
 
 // A message in its present state.
 struct MessagePosted {
-  Content content{};            // empty once deleted
-  std::uint32_t revision = 0;   // how often it was changed
+  Content content{};           // empty once deleted
+  std::uint32_t revision = 0;  // how often it was changed
   bool deleted = false;
-  TimePoint changed{};          // when it was last edited or deleted; the epoch: never
+  TimePoint changed{};  // when it was last edited or deleted; the epoch: never
 };
 
 enum class ChangeKind : std::uint8_t { edited = 1, deleted = 2 };

@@ -59,8 +59,8 @@ class Function<R(A...)> {
   };
   static constexpr std::size_t space = 48;
   template <class F>
-  static constexpr bool fits =
-      sizeof(F) <= space && alignof(F) <= alignof(std::max_align_t) && std::is_nothrow_move_constructible_v<F>;
+  static constexpr bool fits = sizeof(F) <= space &&
+                               alignof(F) <= alignof(std::max_align_t) && std::is_nothrow_move_constructible_v<F>;
 
   template <class F>
   static F& in(void* at) noexcept {

@@ -18,17 +18,17 @@ inline namespace v1 {
 
 // What is refused, and when. `too_large` names the limit it ran into.
 struct Limits {
-  std::size_t frame_bytes = 256 << 10;      // a longer frame closes the connection
-  std::size_t text_bytes = 16 << 10;        // Content::text
-  std::size_t content_bytes = 64 << 10;     // Content::data
-  std::size_t metadata_bytes = 8 << 10;     // keys and values together; also of settings
-  std::size_t outbox_bytes = 1 << 20;       // a connection; reading from it pauses at half, it is cut beyond
-  unsigned session_requests = 64;           // under way at once; a connection is not read further meanwhile
-  unsigned engine_requests = 100'000;       // under way at once, over all callers
+  std::size_t frame_bytes = 256 << 10;   // a longer frame closes the connection
+  std::size_t text_bytes = 16 << 10;     // Content::text
+  std::size_t content_bytes = 64 << 10;  // Content::data
+  std::size_t metadata_bytes = 8 << 10;  // keys and values together; also of settings
+  std::size_t outbox_bytes = 1 << 20;    // a connection; reading from it pauses at half, it is cut beyond
+  unsigned session_requests = 64;        // under way at once; a connection is not read further meanwhile
+  unsigned engine_requests = 100'000;    // under way at once, over all callers
   std::uint32_t group_members = 500;
-  std::uint32_t page_items = 200;           // the most a page may be asked for
-  bool clients_choose_ids = false;          // a client may name the conversation it creates, and so find out which
-                                            // names are taken
+  std::uint32_t page_items = 200;               // the most a page may be asked for
+  bool clients_choose_ids = false;              // a client may name the conversation it creates, and so find out which
+                                                // names are taken
   std::chrono::milliseconds login{5'000};       // a connection that has not logged in by then is closed
   std::chrono::milliseconds heartbeat{30'000};  // a client is silent no longer than that; closed after twice as long
 };
@@ -37,8 +37,8 @@ struct Limits {
 class CHATCORE_API Clock {
  public:
   virtual ~Clock();
-  virtual TimePoint wall() = 0;      // shown; may jump
-  virtual SteadyTime steady() = 0;   // timers, budgets: never goes back; poll() reads it once an item
+  virtual TimePoint wall() = 0;     // shown; may jump
+  virtual SteadyTime steady() = 0;  // timers, budgets: never goes back; poll() reads it once an item
 };
 
 enum class LogLevel : int { debug = 0, info = 1, warning = 2, error = 3 };
@@ -52,13 +52,13 @@ struct Runtime {
 };
 
 struct EngineOptions {
-  std::unique_ptr<Storage> storage{};                // required: make_rocksdb_storage or make_memory_storage
-  std::unique_ptr<Authenticator> authenticator{};    // unset: nobody can log in over a transport
-  Durability durability = Durability::disk;          // of every acknowledgement
-  unsigned threads = 1;                              // 0: the host calls poll() or run()
-  unsigned shards = 1;                               // 1 to 64; independent parts that threads run
-  std::optional<unsigned> storage_threads{};         // unset: 2 (commits, reads), or 0 where threads is 0: then
-                                                     // storage runs, and blocks, inside poll()
+  std::unique_ptr<Storage> storage{};              // required: make_rocksdb_storage or make_memory_storage
+  std::unique_ptr<Authenticator> authenticator{};  // unset: nobody can log in over a transport
+  Durability durability = Durability::disk;        // of every acknowledgement
+  unsigned threads = 1;                            // 0: the host calls poll() or run()
+  unsigned shards = 1;                             // 1 to 64; independent parts that threads run
+  std::optional<unsigned> storage_threads{};       // unset: 2 (commits, reads), or 0 where threads is 0: then
+                                                   // storage runs, and blocks, inside poll()
   Limits limits{};
   Runtime runtime{};
 };

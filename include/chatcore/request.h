@@ -69,7 +69,8 @@ struct Accepted {
   Seq seq{};  // of the event that the request became; 0: there was nothing to change, so there is none
   TimePoint time{};
   Durability durability{};
-  bool duplicate = false;  // the key had been used: this is the first answer again
+  bool duplicate = false;  // the key had been used: this is the first answer again. A request that changed nothing
+                           // keeps no key: a repeat of it is looked at anew
 };
 using Sent = Accepted;
 

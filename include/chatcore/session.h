@@ -19,10 +19,11 @@ class LocalSession;
 }
 
 struct SessionOptions {
-  Identity identity{};                  // must name a user
-  std::optional<Checkpoint> resume{};   // deliver what came after it first
-  Function<void()> on_ready{};          // when the outbox becomes non-empty; on an engine thread, must not block
-  std::size_t outbox_bytes = 1 << 20;   // a host that takes too slowly is closed with `overloaded` beyond it
+  Identity identity{};                 // must name a user
+  std::optional<Checkpoint> resume{};  // deliver what came after it first
+  Function<void()> on_ready{};         // when the outbox becomes non-empty; on an engine thread (of a session
+                                       // that is refused: inside open_session), must not block
+  std::size_t outbox_bytes = 1 << 20;  // a host that takes too slowly is closed with `overloaded` beyond it
 };
 
 // A user's session inside the process. It receives everything that happens in his conversations, but what it did
@@ -37,7 +38,7 @@ class CHATCORE_API Session {
 
   // Asks for something as this session's user. `done` runs exactly once, later, on an engine thread (inside poll()
   // with threads = 0), with `overloaded` where too much is under way (Limits::session_requests) and `stopped` where
-  // the session or the engine is closed. Does not block.
+  // the session or the engine is closed (then it may be inside this call). Does not block.
   template <Request R>
   void call(R request, Done<typename R::Reply> done = {});
 

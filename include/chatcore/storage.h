@@ -95,10 +95,10 @@ struct FeedPage {
 // What a storage can do. Reported by open(), checked once by the engine.
 struct StoreInfo {
   std::uint32_t format{};
-  std::string epoch{};            // changes whenever an acknowledged suffix may be gone; at most 32 bytes
-  Durability durability{};        // the strongest that commit() can give
-  unsigned max_concurrency = 1;   // reads that may run at once, beside one commit
-  std::uint64_t last_batch{};     // the newest batch, 0 in an empty store
+  std::string epoch{};           // changes whenever an acknowledged suffix may be gone; at most 32 bytes
+  Durability durability{};       // the strongest that commit() can give
+  unsigned max_concurrency = 1;  // reads that may run at once, beside one commit
+  std::uint64_t last_batch{};    // the newest batch, 0 in an empty store
 };
 
 // A set of partitions. A partition is a conversation ("c:" and its id), a user's own log ("u:"), or the engine's
@@ -154,11 +154,11 @@ class CHATCORE_API Storage {
 CHATCORE_API std::unique_ptr<Storage> make_memory_storage();
 
 struct RocksdbOptions {
-  std::string path{};                            // a directory of its own; created, with its parents
-  std::uint64_t block_cache_bytes = 64 << 20;    // memory for blocks read
-  std::uint64_t write_buffer_bytes = 64 << 20;   // memory for rows not yet in a table file
-  std::uint64_t feed_batches = 1'000'000;        // how many batches the feed holds at least
-  bool restored = false;                         // the directory was restored from a backup: begin a new epoch
+  std::string path{};                           // a directory of its own; created, with its parents
+  std::uint64_t block_cache_bytes = 64 << 20;   // memory for blocks read
+  std::uint64_t write_buffer_bytes = 64 << 20;  // memory for rows not yet in a table file
+  std::uint64_t feed_batches = 1'000'000;       // how many batches the feed holds at least
+  bool restored = false;                        // the directory was restored from a backup: begin a new epoch
 };
 
 // On RocksDB, in one directory, for one process at a time. Brings RocksDB's own background threads (two).

@@ -24,9 +24,9 @@ class CHATCORE_API ManualClock final : public Clock {
   TimePoint wall() override;
   SteadyTime steady() override;  // moves on by cost_per_read first
 
-  void advance(std::chrono::milliseconds);            // both times
-  void jump(std::chrono::milliseconds);               // wall time only, either way
-  void cost_per_read(std::chrono::microseconds);      // as poll reads it once an item: what an item takes
+  void advance(std::chrono::milliseconds);        // both times
+  void jump(std::chrono::milliseconds);           // wall time only, either way
+  void cost_per_read(std::chrono::microseconds);  // as poll reads it once an item: what an item takes
 
  private:
   struct State;
@@ -38,7 +38,7 @@ class CHATCORE_API ManualClock final : public Clock {
 class CHATCORE_API TestEngine {
  public:
   // Threads, storage threads, clock and random source of `options` are replaced. Where the engine does not open
-  // (a storage that fails), error() says why and engine() must not be called.
+  // (a storage that fails), status() says why and engine() must not be called.
   static TestEngine open(EngineOptions options = {}, std::uint64_t seed = 1);
   TestEngine(TestEngine&&) noexcept;
   TestEngine& operator=(TestEngine&&) noexcept;
@@ -47,8 +47,8 @@ class CHATCORE_API TestEngine {
   const Status& status() const noexcept;
   Engine& engine();
   ManualClock& clock();
-  void settle();                             // until nothing is runnable
-  void advance(std::chrono::milliseconds);   // moves the clock in steps, settling after each timer
+  void settle();                            // until nothing is runnable
+  void advance(std::chrono::milliseconds);  // moves the clock in steps, settling after each timer
   void cost_per_item(std::chrono::microseconds);
 
  private:
@@ -66,9 +66,9 @@ class CHATCORE_API Loopback {
   ~Loopback();
   std::unique_ptr<Transport> transport();
   std::unique_ptr<Dialer> dialer();
-  void cut();                                // closes every connection, dropping what is under way
-  void cut_after(std::size_t frames);        // cuts once so many more frames have been handed to the engine
-  void refuse(bool);                         // new connections fail
+  void cut();                          // closes every connection, dropping what is under way
+  void cut_after(std::size_t frames);  // cuts once so many more frames have been handed to the engine
+  void refuse(bool);                   // new connections fail
 
  private:
   struct State;

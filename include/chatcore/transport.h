@@ -36,7 +36,7 @@ struct SendResult {
 
 // The engine's (or the client's) end of a connection: the connection tells it what the network did. A handle that
 // may be copied and outlive everything; it does not keep its connection alive. Any thread, one call at a time a
-// connection; never blocks; a call may call back into the connection (send, pause_reading, close).
+// connection; never blocks; a call may call back into the connection (pause_reading).
 class CHATCORE_API Link {
  public:
   Link();
@@ -56,7 +56,8 @@ class CHATCORE_API Link {
 };
 
 // One connection, of our transports or of the host's own network. Everything but the destructor is called by one
-// engine thread at a time, maybe not the thread that polls its transport; nothing may block.
+// engine thread at a time, maybe not the thread that polls its transport; nothing may block, and nothing may call the
+// Link on the same thread before it returns: do that from the transport's poll.
 class CHATCORE_API Connection {
  public:
   virtual ~Connection();

@@ -28,7 +28,8 @@ std::unique_ptr<Authenticator> make_authenticator(Function<void(Credentials, Don
 std::unique_ptr<Authenticator> make_insecure_dev_authenticator() {
   return make_authenticator([](Credentials credentials, Done<Identity> done) {
     auto user = UserId::make(credentials.token);
-    if (!user) return done(Error{ErrorCode::unauthenticated, "the token is to be a user id: " + user.error().message, {}});
+    if (!user)
+      return done(Error{ErrorCode::unauthenticated, "the token is to be a user id: " + user.error().message, {}});
     done(Identity{.user = *user});
   });
 }

@@ -159,7 +159,6 @@ void Machine::logged_in(const protocol::LoggedIn& welcome, SteadyTime now) {
   heartbeat_ = std::chrono::milliseconds(std::min(welcome.heartbeat_ms, most_ms));
   if (heartbeat_ == 0ms) heartbeat_ = default_heartbeat;
   sent_ = received_ = now;
-  if (welcome.reset) start_again();
   if (!welcome.checkpoint.empty()) passed(welcome.checkpoint);
   queue_.session_began(welcome.session_requests, welcome.frame_bytes);
 }

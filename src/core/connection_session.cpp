@@ -14,6 +14,19 @@ namespace core {
 namespace {
 constexpr std::size_t inbound_bound = 256 << 10;
 constexpr std::size_t frames_a_send = 64;
+
+bool is_page(std::uint16_t request) {
+  switch (static_cast<RequestId>(request)) {
+    case RequestId::read_history:
+    case RequestId::sync:
+    case RequestId::list_members:
+    case RequestId::list_conversations:
+      return true;
+    default:
+      return false;
+  }
+}
+
 }  // namespace
 
 ConnectionSession::ConnectionSession(Core& core, Shard& lobby, std::uint64_t id, std::shared_ptr<Connection> connection,
@@ -29,9 +42,7 @@ void ConnectionSession::start() {
   heard_ = since_.time_since_epoch().count();
   lobby_->hub().hold(std::static_pointer_cast<ConnectionSession>(shared_from_this()));
   std::shared_ptr<Connection> connection = connection_;
-  guarded(core_, [&] {
-    connection->attached(Link(std::static_pointer_cast<ConnectionSession>(shared_from_this())));
-  });
+  guarded(core_, [&] { connection->attached(Link(std::static_pointer_cast<ConnectionSession>(shared_from_this()))); });
 }
 
 Shard* ConnectionSession::shard() const { return home_ ? home_ : lobby_; }
@@ -72,9 +83,16 @@ void ConnectionSession::post_drain() {
   where_->post([self = shared_from_this(), at = where_] { static_cast<ConnectionSession&>(*self).drain(at); });
 }
 
+// Also while it moves: what the old shard still has of it is not for that one any more.
+bool ConnectionSession::lives_on(const Shard& at) {
+  std::lock_guard lock(inbound_mutex_);
+  return where_ == &at;
+}
+
 template <class F>
 void ConnectionSession::at_home(F run) {
   std::lock_guard lock(inbound_mutex_);
+  if (is_moving_) return after_move_.push_back(std::move(run));
   where_->post([self = shared_from_this(), at = where_, run = std::move(run)]() mutable {
     auto& session = static_cast<ConnectionSession&>(*self);
     bool moved;
@@ -88,7 +106,13 @@ void ConnectionSession::at_home(F run) {
 
 // The gate's first bar: one who has much under way, or does not take his answers, is not read further.
 bool ConnectionSession::may_read() const {
-  return phase_ != Phase::authenticating && !core_.stopping.load(std::memory_order_relaxed) && under_way_ < core_.limits.session_requests && !half_full();
+  if (core_.under_way.load(std::memory_order_relaxed) >= static_cast<std::int64_t>(core_.limits.engine_requests)) {
+    return false;
+  }
+  // An answer that may be long has its place reserved before it is asked for.
+  if ((outbox_bytes_ + reserved_) * 2 >= core_.limits.outbox_bytes) return false;
+  return phase_ != Phase::authenticating && !core_.stopping.load(std::memory_order_relaxed) &&
+         under_way_ < core_.limits.session_requests && !half_full();
 }
 
 // One frame an item. One that was posted before the session moved is not for here.
@@ -117,8 +141,8 @@ void ConnectionSession::drain(Shard* at) {
 void ConnectionSession::handle(const Bytes& bytes) {
   if (bytes.size() > core_.limits.frame_bytes) {  // our transports cut none so long
     add(core_.counters.closed_malformed);
-    return close({ErrorCode::malformed_frame,
-                  "a frame has at most " + std::to_string(core_.limits.frame_bytes) + " bytes", {}});
+    return close(
+        {ErrorCode::malformed_frame, "a frame has at most " + std::to_string(core_.limits.frame_bytes) + " bytes", {}});
   }
   const auto frame = protocol::decode_client_frame(bytes);
   if (!frame) {
@@ -137,16 +161,20 @@ void ConnectionSession::handle(const Bytes& bytes) {
 void ConnectionSession::request(const protocol::ClientFrame& frame) {
   ++under_way_;
   if (phase_ != Phase::open) return answer(frame.call, Error{ErrorCode::not_logged_in, "log in first"});
-  if (identity_.expires != TimePoint::max() && identity_.expires <= core_.clock->wall()) {
+  if (identity_.expires <= core_.clock->wall()) {
     return answer(frame.call, Error{ErrorCode::not_logged_in, "the login has expired: log in again"});
   }
   Shard* const home = home_;
+  const std::size_t reserved = is_page(frame.request) ? core_.limits.frame_bytes : 0;
+  reserved_ += reserved;
   core_.under_way.fetch_add(1);
   core_.requests->dispatch(*home, caller(), frame.request, frame.body,
-                           [self = shared_from_this(), home, call = frame.call](Result<Bytes> result) {
+                           [self = shared_from_this(), home, call = frame.call, reserved](Result<Bytes> result) {
                              static_cast<ConnectionSession&>(*self).core_.under_way.fetch_sub(1);
-                             home->post([self, call, result = std::move(result)]() mutable {
-                               static_cast<ConnectionSession&>(*self).answer(call, std::move(result));
+                             home->post([self, call, reserved, result = std::move(result)]() mutable {
+                               auto& session = static_cast<ConnectionSession&>(*self);
+                               session.reserved_ -= reserved;
+                               session.answer(call, std::move(result));
                              });
                            });
 }
@@ -155,8 +183,8 @@ void ConnectionSession::answer(std::uint64_t call, Result<Bytes> result) {
   --under_way_;
   if (phase_ == Phase::closing || phase_ == Phase::gone) return;
   if (!result) add(core_.counters.refused);
-  const Bytes frame = result ? protocol::encode_answer(call, *result) : protocol::encode_answer(call, result.error());
-  push(std::make_shared<const Bytes>(frame));
+  Bytes frame = result ? protocol::encode_answer(call, *result) : protocol::encode_answer(call, result.error());
+  push(std::make_shared<const Bytes>(std::move(frame)));
   wake_drain();
 }
 
@@ -168,8 +196,8 @@ void ConnectionSession::log_in(const protocol::ClientFrame& frame) {
   auto login = protocol::decode<protocol::Login>(frame.body);
   if (!login) return answer(frame.call, login.error());
   if (login->version > protocol::version) {
-    return answer(frame.call, Error{ErrorCode::version_too_new,
-                                    "this server speaks version " + std::to_string(protocol::version)});
+    return answer(frame.call,
+                  Error{ErrorCode::version_too_new, "this server speaks version " + std::to_string(protocol::version)});
   }
   if (login->version == 0) return answer(frame.call, Error{ErrorCode::invalid, "version: must be 1 or more"});
   DeviceId device;
@@ -187,9 +215,9 @@ void ConnectionSession::log_in(const protocol::ClientFrame& frame) {
     return answer(frame.call, Error{ErrorCode::unauthenticated, "this server takes no logins"});
   }
   phase_ = Phase::authenticating;
-  auto done = std::make_shared<Done<Identity>>(first_completion<Identity>(
-      [self = shared_from_this(), lobby = lobby_, call = frame.call, device,
-       resume = std::move(login->resume)](Result<Identity> identity) mutable {
+  auto done = std::make_shared<Done<Identity>>(
+      first_completion<Identity>([self = shared_from_this(), lobby = lobby_, call = frame.call, device,
+                                  resume = std::move(login->resume)](Result<Identity> identity) mutable {
         if (identity) {
           identity->trusted = false;
           if (identity->device.empty()) identity->device = device;
@@ -226,6 +254,7 @@ void ConnectionSession::authenticated(std::uint64_t call, Checkpoint resume, Res
   {
     std::lock_guard lock(inbound_mutex_);
     where_ = home;
+    is_moving_ = true;
     drain_posted_ = true;
   }
   lobby_->hub().release(*this);
@@ -235,8 +264,15 @@ void ConnectionSession::authenticated(std::uint64_t call, Checkpoint resume, Res
 }
 
 void ConnectionSession::welcome(std::uint64_t call, const Identity& identity, const Checkpoint& resume) {
-  if (phase_ == Phase::closing || phase_ == Phase::gone) return;
   lobby_ = &core_.home(identity.user);
+  is_ready_ = false;  // the old shard forgot it
+  std::vector<Function<void(ConnectionSession&)>> waited;
+  {
+    std::lock_guard lock(inbound_mutex_);
+    is_moving_ = false;
+    waited.swap(after_move_);
+  }
+  if (phase_ == Phase::closing || phase_ == Phase::gone) return;
   phase_ = Phase::open;
   lobby_->hub().hold(std::static_pointer_cast<ConnectionSession>(shared_from_this()));
   const bool resumed = begin(*lobby_, identity, resume);
@@ -251,10 +287,12 @@ void ConnectionSession::welcome(std::uint64_t call, const Identity& identity, co
   if (resume.empty() || !resumed) in.checkpoint = to_checkpoint({core_.epoch, begun_at_});
   answer(call, protocol::encode(in));
   if (!resumed) push(std::make_shared<const Bytes>(protocol::encode_reset()));
+  for (auto& run : waited) run(*this);
   drain(lobby_);
 }
 
-void ConnectionSession::sweep(SteadyTime now) {
+void ConnectionSession::sweep(Shard& at, SteadyTime now) {
+  if (!lives_on(at)) return;
   if (phase_ == Phase::closing && now - since_ > std::chrono::seconds(5)) {  // it takes not even its farewell
     finish_close();
     return gone();
@@ -262,10 +300,23 @@ void ConnectionSession::sweep(SteadyTime now) {
   if ((phase_ == Phase::login || phase_ == Phase::authenticating) && now - since_ > core_.limits.login) {
     return close({ErrorCode::timeout, "no login within the time allowed", {}});
   }
-  const SteadyTime heard{SteadyTime::duration(heard_.load(std::memory_order_relaxed))};
-  if (phase_ == Phase::open && now - heard > 2 * core_.limits.heartbeat) {
-    close({ErrorCode::timeout, "nothing was heard for two heartbeats", {}});
+  if (phase_ != Phase::open) return;
+  if (identity_.expires <= core_.clock->wall()) {
+    return close({ErrorCode::not_logged_in, "the login has expired: log in again", {}});
   }
+  // One who is not read is not heard: then what counts is whether he takes what he is sent.
+  bool paused;
+  {
+    std::lock_guard lock(inbound_mutex_);
+    paused = is_paused_;
+  }
+  const SteadyTime heard{SteadyTime::duration(heard_.load(std::memory_order_relaxed))};
+  const bool silent = now - heard > 2 * core_.limits.heartbeat;
+  const bool takes_nothing = !outbox_.empty() && now - progress_ > 2 * core_.limits.heartbeat;
+  if (paused ? takes_nothing : silent) {
+    return close({ErrorCode::timeout, "nothing was heard for two heartbeats", {}});
+  }
+  if (paused) wake_drain();  // the engine may have been busy with others
 }
 
 // ---- out
@@ -274,14 +325,20 @@ bool ConnectionSession::has_room(std::size_t bytes) const { return outbox_bytes_
 bool ConnectionSession::half_full() const { return outbox_bytes_ * 2 >= core_.limits.outbox_bytes; }
 
 void ConnectionSession::queue(Frame frame) {
+  if (outbox_.empty()) progress_ = core_.clock->steady();
   outbox_bytes_ += frame->size();
   add(core_.counters.outbox_bytes, frame->size());
   outbox_.push_back(std::move(frame));
   if (!std::exchange(is_ready_, true)) shard()->ready(shared_from_this());
 }
 
-void ConnectionSession::flush() {
+void ConnectionSession::flush(Shard& at) {
+  if (!lives_on(at)) return;
   is_ready_ = false;
+  send_queued();
+}
+
+void ConnectionSession::send_queued() {
   if (phase_ == Phase::gone || is_full_) return;
   const bool was_half_full = half_full();
   while (!outbox_.empty() && !is_full_) {
@@ -302,6 +359,7 @@ void ConnectionSession::flush() {
       outbox_.pop_front();
     }
     is_full_ = taken < count;
+    if (taken != 0) progress_ = core_.clock->steady();
   }
   if (phase_ == Phase::closing && outbox_.empty()) return finish_close();
   if (was_half_full && !half_full()) {
@@ -313,7 +371,7 @@ void ConnectionSession::flush() {
 void ConnectionSession::writable() {
   at_home([](ConnectionSession& session) {
     session.is_full_ = false;
-    session.flush();
+    session.send_queued();
   });
 }
 

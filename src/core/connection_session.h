@@ -20,7 +20,7 @@ class ConnectionSession final : public Session, public detail::LinkTarget {
   ConnectionSession(Core&, Shard& lobby, std::uint64_t id, std::shared_ptr<Connection>, AttachOptions);
 
   void start();  // on the lobby's thread
-  void sweep(SteadyTime now);
+  void sweep(Shard& at, SteadyTime now);
 
   // detail::LinkTarget, any thread
   void receive(std::span<const std::byte> frame) override;
@@ -28,7 +28,7 @@ class ConnectionSession final : public Session, public detail::LinkTarget {
   void closed(const Error&) override;
 
   // Session
-  void flush() override;
+  void flush(Shard& at) override;
   void close(const Error&) override;
 
  private:
@@ -37,13 +37,15 @@ class ConnectionSession final : public Session, public detail::LinkTarget {
   bool has_room(std::size_t bytes) const override;
   bool half_full() const override;
   void queue(Frame) override;
+  void make_room() override { send_queued(); }
 
   Shard* shard() const;  // where it lives now
   template <class F>
   void at_home(F run);  // on the shard where it lives when that runs
   void wake_drain();
+  bool lives_on(const Shard&);
   void drain(Shard* at);
-  void post_drain();    // with the lock
+  void post_drain();  // with the lock
   bool may_read() const;
   void tell_paused();
   void handle(const Bytes& frame);
@@ -52,6 +54,7 @@ class ConnectionSession final : public Session, public detail::LinkTarget {
   void authenticated(std::uint64_t call, Checkpoint resume, Result<Identity>);
   void welcome(std::uint64_t call, const Identity&, const Checkpoint& resume);
   void answer(std::uint64_t call, Result<Bytes>);
+  void send_queued();
   void finish_close();
   void gone();
 
@@ -65,12 +68,16 @@ class ConnectionSession final : public Session, public detail::LinkTarget {
   std::size_t outbox_bytes_ = 0;
   bool is_ready_ = false, is_full_ = false;
   unsigned under_way_ = 0;
+  std::size_t reserved_ = 0;            // of the outbox, for pages under way
+  SteadyTime progress_{};               // when the peer last took something
   std::atomic<std::int64_t> heard_{0};  // steady, ns
 
   std::mutex inbound_mutex_;  // guards what follows
   std::deque<Bytes> inbound_;
   std::size_t inbound_bytes_ = 0;
   bool drain_posted_ = false, is_paused_ = false;
+  bool is_moving_ = false;  // to where_, which has not welcomed it yet
+  std::vector<Function<void(ConnectionSession&)>> after_move_;
   Shard* where_;
   std::mutex connection_mutex_;  // the connection is called by one thread at a time
 };

@@ -16,6 +16,17 @@ namespace {
 constexpr std::uint64_t unused_ms = 10 * 60'000;  // then a conversation leaves memory
 constexpr std::chrono::milliseconds empty_for{1000};
 
+// Both those who were there and those who come learn that the members changed.
+RosterPtr audience_of(const Core& core, const RosterPtr& before, const RosterPtr& after) {
+  if (!before || before == after) return after;
+  std::vector<Membership> both = after->all();
+  for (Membership& m : both) {
+    const Membership* was = before->find(m.user);
+    if (was && was->active()) m.row.former = false;
+  }
+  return std::make_shared<const Roster>(core, std::move(both));
+}
+
 Error no_such_conversation() {
   return {ErrorCode::no_such_conversation, "there is no such conversation, or you are not in it", {}};
 }
@@ -60,6 +71,7 @@ void Conversation::loaded(Result<LoadedConversation> result) {
   }
   const bool again = generation_ != 0;
   const Seq known = durable_.head;
+  const RosterPtr before = durable_.roster;
   keys_.clear();
   for (const auto& block : result->key_blocks) keys_.load_block(block);
   keys_.has_sources(result->any_sources);
@@ -82,7 +94,11 @@ void Conversation::loaded(Result<LoadedConversation> result) {
     // It was never published; whoever is here is told to read it. Its batch may lie before checkpoints that were given
     // out since: for one who comes back with them it counts as newer.
     const Frame frame = std::make_shared<const Bytes>(protocol::encode_head_moved({id_, durable_.head}));
-    publish({{.frame = frame, .with_key = frame, .seq = durable_.head, .age = last_used_, .to = durable_.roster}},
+    publish({{.frame = frame,
+              .with_key = frame,
+              .seq = durable_.head,
+              .age = last_used_,
+              .to = audience_of(shard_.core(), before, durable_.roster)}},
             shard_.core().store->last_batch() + 1);
   }
   for (auto& then : waiting) then(Status());
@@ -176,8 +192,7 @@ void Conversation::look_in_log(Attempt attempt, Apply apply, Seq seq) {
         const auto event = record ? protocol::decode<Event>(record->event) : record.error();
         if (!event) return self.refuse(a, event.error());
         const bool same = record->origin.key == a.key && event->sender == a.by.who.user;  // else: the same hash
-        const bool forgotten =
-            a.key.number == 0 && record->origin.age + Keys::memory_ms <= self.shard_.core().now();
+        const bool forgotten = a.key.number == 0 && record->origin.age + Keys::memory_ms <= self.shard_.core().now();
         if (!same || forgotten) return self.check_member(std::move(a), std::move(f));
         self.repeat(std::move(a), {seq, event->time, record->origin.digest, record->origin.age});
       });
@@ -196,6 +211,8 @@ void Conversation::ask_source(Attempt attempt, Apply apply) {
           if (!source) return self.refuse(a, source.error());
           number = source->number;
         }
+        // One that never wrote here leaves nothing behind until it does.
+        if (number == 0) return self.check_member(std::move(a), std::move(f));
         self.keys_.source_read(a.by.who.user, a.key.source, number);
         self.proceed(std::move(a), std::move(f));
       });
@@ -314,16 +331,7 @@ void Conversation::assign(Attempt attempt, Draft& draft) {
     assigned_ = std::move(*draft.after_);
     assigned_.head = head;
   }
-  // Both those who were there and those who come learn that the members changed.
-  RosterPtr audience = assigned_.roster;
-  if (before != assigned_.roster && before) {
-    std::vector<Membership> both = assigned_.roster->all();
-    for (Membership& m : both) {
-      const Membership* was = before->find(m.user);
-      if (was && was->active()) m.row.former = false;
-    }
-    audience = std::make_shared<const Roster>(core, std::move(both));
-  }
+  const RosterPtr audience = audience_of(core, before, assigned_.roster);
   if (draft.replaced_) replace_target(draft);
   for (auto& fresh : draft.events_) {
     Event event{id_, ++assigned_.head, attempt.by.who.user, wall, std::move(fresh.body), {}};
@@ -346,7 +354,8 @@ void Conversation::assign(Attempt attempt, Draft& draft) {
     if (const auto* changed = event.as<MessageChanged>()) {
       publication.target = changed->target;
       const auto& all = audience->all();
-      if (std::any_of(all.begin(), all.end(), [&](const Membership& m) { return m.active() && !m.sees(changed->target); })) {
+      if (std::any_of(all.begin(), all.end(),
+                      [&](const Membership& m) { return m.active() && !m.sees(changed->target); })) {
         publication.blind = publication.frame;
       }
       show_changed(publication, std::move(event), *draft.replaced_, origin.key);
@@ -413,10 +422,9 @@ void Conversation::submit() {
   is_changed_ = false;
   if (flying_.change || !next_.change) return;
   flying_ = std::exchange(next_, {});
-  shard_.core().store->submit(shard_, flying_.change,
-                              [self = shared_from_this()](const Status& status, std::uint64_t batch) {
-                                self->committed(status, batch);
-                              });
+  shard_.core().store->submit(
+      shard_, flying_.change,
+      [self = shared_from_this()](const Status& status, std::uint64_t batch) { self->committed(status, batch); });
 }
 
 void Conversation::committed(const Status& status, std::uint64_t batch) {
@@ -430,7 +438,8 @@ void Conversation::committed(const Status& status, std::uint64_t batch) {
     Pending behind = std::exchange(next_, {});
     load();
     fail(std::move(done), other_writer ? Error{ErrorCode::storage_unavailable,
-                                               "the conversation was written by someone else meanwhile; retry", {}}
+                                               "the conversation was written by someone else meanwhile; retry",
+                                               {}}
                                        : error);
     fail(std::move(behind), {ErrorCode::storage_unavailable, "a change before this one failed; retry", {}});
     return;
@@ -467,9 +476,8 @@ void Conversation::publish(std::vector<Publication> list, std::uint64_t batch) {
   for (const auto& replay : replays_) replay->collect(list);
   const auto publications = std::make_shared<const std::vector<Publication>>(std::move(list));
   for (const auto& shard : shard_.core().shards) {
-    const bool concerned = std::any_of(publications->begin(), publications->end(), [&](const Publication& p) {
-      return !p.to->on(shard->index()).empty();
-    });
+    const bool concerned = std::any_of(publications->begin(), publications->end(),
+                                       [&](const Publication& p) { return !p.to->on(shard->index()).empty(); });
     if (!concerned) continue;
     shard->post([&hub = shard->hub(), id = id_, publications, batch] { hub.publish(id, publications, batch); });
   }
@@ -491,6 +499,11 @@ std::shared_ptr<Conversation> Conversations::get(const ConversationId& id) {
     add(shard_.core().counters.conversations);
   }
   return conversation;
+}
+
+std::shared_ptr<Conversation> Conversations::find(const ConversationId& id) {
+  const auto at = conversations_.find(id);
+  return at == conversations_.end() ? nullptr : at->second;
 }
 
 void Conversations::clear() {

@@ -54,13 +54,13 @@ class Draft {
  public:
   const ConversationId& id() const { return id_; }
   const Caller& by() const { return by_; }
-  const State& state() const { return state_; }               // with what is assigned but not yet durable
+  const State& state() const { return state_; }                           // with what is assigned but not yet durable
   const std::optional<StoredMessage>& target() const { return target_; }  // empty: there is none
   const Core& core() const { return core_; }
   Seq next() const { return state_.head + 1 + static_cast<Seq>(events_.size()); }
 
-  void message(EventBody);                                     // the next seq, in the messages log
-  void change(ChangeKind, MessagePosted now);                  // of the target, which it replaces
+  void message(EventBody);                     // the next seq, in the messages log
+  void change(ChangeKind, MessagePosted now);  // of the target, which it replaces
   void settings(ConversationSettings);
   void roster(std::vector<Membership>, std::vector<UserId> changed);  // all, ascending; the rows to be written
   void create(ConversationKind, ConversationSettings, std::vector<Membership>);
@@ -91,15 +91,15 @@ using Apply = Function<Status(Draft&)>;
 
 // An event on its way to those who may see it.
 struct Publication {
-  Frame frame{};             // for everyone
-  Frame with_key{};          // for the sender's own sessions
-  Frame blind{};             // of a change to what not all can see: for those who can't
-  Seq target{};              // of a change
+  Frame frame{};     // for everyone
+  Frame with_key{};  // for the sender's own sessions
+  Frame blind{};     // of a change to what not all can see: for those who can't
+  Seq target{};      // of a change
   UserId sender{};
-  std::uint64_t session{};   // the one it came through: it has the acknowledgement
+  std::uint64_t session{};  // the one it came through: it has the acknowledgement
   Seq seq{};
   std::uint64_t age{};
-  RosterPtr to{};            // who may see it: decided when the seq was given out
+  RosterPtr to{};  // who may see it: decided when the seq was given out
 
   const Frame& shown_to(const UserId&) const;
 };
@@ -112,8 +112,8 @@ struct Replayed {
   bool live = false;  // what comes after is published; else: ask again after covers_to
 };
 
-// The one writer of a conversation. It gives out the seqs, from a head that runs ahead of the store; one change is under
-// way at a time, and what arrives meanwhile joins the next. What others see is the state that is durable.
+// The one writer of a conversation. It gives out the seqs, from a head that runs ahead of the store; one change is
+// under way at a time, and what arrives meanwhile joins the next. What others see is the state that is durable.
 class Conversation : public std::enable_shared_from_this<Conversation> {
  public:
   Conversation(Shard&, const ConversationId&);
@@ -178,8 +178,8 @@ class Conversation : public std::enable_shared_from_this<Conversation> {
   void committed(const Status&, std::uint64_t batch);
   void publish(std::vector<Publication>, std::uint64_t batch);
   void fail(Pending, const Error&);
-  // Runs `job` on the storage and `then` with its result, the attempt and its apply. Meanwhile what the same sender asks
-  // for waits, so that his attempts stay in order.
+  // Runs `job` on the storage and `then` with its result, the attempt and its apply. Meanwhile what the same sender
+  // asks for waits, so that his attempts stay in order.
   template <class Job, class Then>
   void read_for(Attempt, Apply, Job, Then);
 
@@ -196,8 +196,8 @@ class Conversation : public std::enable_shared_from_this<Conversation> {
   std::uint64_t generation_ = 0;  // of what was loaded: a read that began before is no longer of use
   std::uint64_t rewrites_ = 0;    // rows replaced: a row read before may be old
   std::uint64_t last_used_ = 0;
-  std::uint64_t floor_ = 0;       // everything durable lies in batches up to this one
-  bool floor_unknown_ = false;    // a commit may have landed whose batch nobody told
+  std::uint64_t floor_ = 0;     // everything durable lies in batches up to this one
+  bool floor_unknown_ = false;  // a commit may have landed whose batch nobody told
   struct Held {
     unsigned reads = 0;
     std::deque<Function<void()>> behind{};
@@ -211,8 +211,9 @@ class Conversation : public std::enable_shared_from_this<Conversation> {
 class Conversations {
  public:
   explicit Conversations(Shard& shard) : shard_(shard) {}
-  std::shared_ptr<Conversation> get(const ConversationId&);  // makes it, unloaded
-  void sweep();                                             // forgets those that nobody has used for a while
+  std::shared_ptr<Conversation> get(const ConversationId&);   // makes it, unloaded
+  std::shared_ptr<Conversation> find(const ConversationId&);  // null: not in memory
+  void sweep();                                               // forgets those that nobody has used for a while
   // There is none of that id: what strangers ask for is not kept.
   void forget_soon(const ConversationId&);
   void clear();  // when nothing runs any more: answers what waits

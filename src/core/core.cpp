@@ -29,9 +29,7 @@ Shard& Core::home(const ConversationId& id) const {
   return *shards[std::hash<std::string_view>{}(id.view()) % shards.size()];
 }
 
-Shard& Core::home(const UserId& id) const {
-  return *shards[std::hash<std::string_view>{}(id.view()) % shards.size()];
-}
+Shard& Core::home(const UserId& id) const { return *shards[std::hash<std::string_view>{}(id.view()) % shards.size()]; }
 
 std::uint64_t Core::random() {
   std::lock_guard lock(random_mutex_);

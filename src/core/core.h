@@ -82,8 +82,8 @@ struct Core : std::enable_shared_from_this<Core> {
   std::shared_ptr<Clock> clock{};
   EngineTime time{};
   mutable Counters counters{};
-  std::atomic<bool> stopping{false};           // no more requests
-  std::atomic<std::int64_t> under_way{0};      // requests not yet answered
+  std::atomic<bool> stopping{false};       // no more requests
+  std::atomic<std::int64_t> under_way{0};  // requests not yet answered
   std::atomic<std::uint64_t> last_session{0};
   const RequestTable* requests = nullptr;
   Authenticator* authenticator = nullptr;

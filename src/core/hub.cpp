@@ -36,28 +36,29 @@ void Hub::leave(Session& session) {
 void Hub::publish(const ConversationId& id, Publications publications, std::uint64_t batch) {
   for (const Publication& p : *publications) shard_.inbox().mark(id, p, batch);
   if (users_.empty()) return;
-  shard_.step([this, id, publications = std::move(publications), which = std::size_t{0}, user = std::size_t{0}]() mutable {
-    for (std::size_t n = 0; n < users_per_step; ++n) {
-      while (which < publications->size() && user >= (*publications)[which].to->on(shard_.index()).size()) {
-        ++which;
-        user = 0;
-      }
-      if (which == publications->size()) return true;
-      const Publication& publication = (*publications)[which];
-      const auto found = users_.find(publication.to->on(shard_.index())[user++]);
-      if (found == users_.end()) continue;
-      for (const auto& session : found->second) {
-        if (session->deliver(id, publication)) delivered_.push_back(session);
-      }
-    }
-    schedule_checkpoints();
-    return false;
-  });
+  shard_.step(
+      [this, id, publications = std::move(publications), which = std::size_t{0}, user = std::size_t{0}]() mutable {
+        for (std::size_t n = 0; n < users_per_step; ++n) {
+          while (which < publications->size() && user >= (*publications)[which].to->on(shard_.index()).size()) {
+            ++which;
+            user = 0;
+          }
+          if (which == publications->size()) return true;
+          const Publication& publication = (*publications)[which];
+          const auto found = users_.find(publication.to->on(shard_.index())[user++]);
+          if (found == users_.end()) continue;
+          for (const auto& session : found->second) {
+            if (session->deliver(id, publication)) delivered_.push_back(session);
+          }
+        }
+        schedule_checkpoints();
+        return false;
+      });
 }
 
 void Hub::show(Frame frame, std::vector<UserId> users, std::uint64_t but, Function<void(std::uint32_t)> done) {
-  shard_.step([this, frame = std::move(frame), users = std::move(users), but, done = std::move(done), user = std::size_t{0},
-               shown = std::uint32_t{0}]() mutable {
+  shard_.step([this, frame = std::move(frame), users = std::move(users), but, done = std::move(done),
+               user = std::size_t{0}, shown = std::uint32_t{0}]() mutable {
     for (std::size_t n = 0; n < users_per_step && user < users.size(); ++n) {
       const auto found = users_.find(users[user++]);
       if (found == users_.end()) continue;
@@ -86,8 +87,7 @@ void Hub::completed(unsigned from, std::uint64_t batch) {
 }
 
 Frame Hub::checkpoint_frame() const {
-  return std::make_shared<const Bytes>(
-      protocol::encode_checkpoint(to_checkpoint({shard_.core().epoch, complete_})));
+  return std::make_shared<const Bytes>(protocol::encode_checkpoint(to_checkpoint({shard_.core().epoch, complete_})));
 }
 
 void Hub::checkpoint_now(Session& session) { session.checkpoint(checkpoint_frame()); }
@@ -137,7 +137,7 @@ void Hub::schedule_sweep() {
     shard_.step([this, all = std::move(all)]() mutable {
       const SteadyTime now = shard_.core().clock->steady();
       for (std::size_t n = 0; n < swept_per_step && !all.empty(); ++n) {
-        all.back()->sweep(now);
+        all.back()->sweep(shard_, now);
         all.pop_back();
       }
       if (!all.empty()) return false;

@@ -75,6 +75,7 @@ void Inbox::flush() {
         std::vector<OwnedChange> changes;
         for (const auto& [user, list] : entries) {
           auto change = put_entries(storage, user, list);
+          if (!change && change.error().code == ErrorCode::corruption) continue;  // his alone; the others' are written
           if (!change) return change.error();
           changes.push_back(std::move(*change));
         }

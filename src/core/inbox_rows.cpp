@@ -140,7 +140,14 @@ Status entries_of(Storage& storage, const std::string& partition, Seq head, std:
       auto member = protocol::decode_row<protocol::MemberRow>(*row.value);
       if (!user || !member) return Error{ErrorCode::corruption, "a member's row is damaged"};
       const Seq left = member->former && !member->intervals.empty() ? member->intervals.back().to : 0;
-      entries[*user].push_back({*id, {left == 0 ? head : std::min(head, left), batch, age}});
+      if (left != 0 && left < head) {  // as old as his leaving: what came after is not for him
+        auto leaving = read_event(storage, partition, left);
+        if (!leaving) return leaving.error();
+        auto record = *leaving ? protocol::decode_record(**leaving) : Error{ErrorCode::corruption, "trimmed", {}};
+        if (record) entries[*user].push_back({*id, {left, batch, record->origin.age}});
+      } else {
+        entries[*user].push_back({*id, {head, batch, age}});
+      }
     }
     after = std::move(page->next);
   } while (!after.empty());

@@ -103,7 +103,8 @@ void Keys::abandon(const UserId& sender, const IdempotencyKey& key) {
 }
 
 bool Keys::any_failed() const {
-  return std::any_of(sources_.begin(), sources_.end(), [](const auto& source) { return !source.second.failed.empty(); });
+  return std::any_of(sources_.begin(), sources_.end(),
+                     [](const auto& source) { return !source.second.failed.empty(); });
 }
 
 void Keys::spill(Seq durable, std::uint64_t now, std::vector<Row>& rows) {

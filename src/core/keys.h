@@ -46,9 +46,9 @@ class Keys {
   struct Look {
     enum class What {
       unused,
-      used,            // `recent` says by what
-      in_log,          // by the event at `seq`, if its row says so
-      ask_source,      // unused as far as memory goes; the source's row has to be read first
+      used,        // `recent` says by what
+      in_log,      // by the event at `seq`, if its row says so
+      ask_source,  // unused as far as memory goes; the source's row has to be read first
       expired,
       earlier_failed,  // a smaller number of the source failed and has not come again
     } what{};
@@ -59,8 +59,8 @@ class Keys {
 
   void use(const UserId& sender, const IdempotencyKey&, const Used&);  // of each event, in order; the key may be empty
   void source_read(const UserId& sender, const std::string& source, std::uint64_t number);  // 0: it has no row
-  void failed(const UserId& sender, const IdempotencyKey&);     // retryably
-  void abandon(const UserId& sender, const IdempotencyKey&);    // or answered for good: nothing waits for it any more
+  void failed(const UserId& sender, const IdempotencyKey&);                                 // retryably
+  void abandon(const UserId& sender, const IdempotencyKey&);  // or answered for good: nothing waits for it any more
   bool any_failed() const;
   // Moves the oldest keys, of events up to `durable`, out of memory where there are too many; adds the rows that keep
   // them, and deletes the rows that are too old.
@@ -97,8 +97,8 @@ class Keys {
   static Block block_of(const protocol::KeyBlockRow&);
 
   std::unordered_map<KeyHash, Recent, KeyHasher> recent_;
-  std::deque<Place> order_;    // the last events, by seq
-  std::deque<Block> blocks_;   // ascending by seq
+  std::deque<Place> order_;   // the last events, by seq
+  std::deque<Block> blocks_;  // ascending by seq
   std::unordered_map<KeyHash, Source, KeyHasher> sources_;
   bool sources_in_store_ = false;
 };

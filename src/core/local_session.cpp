@@ -21,8 +21,9 @@ void LocalSession::start() {
     started_ = true;
   }
   core::Shard& home = core_.home(options_.identity.user);
-  if (!begin(home, options_.identity, options_.resume)) queue(std::make_shared<const Bytes>(protocol::encode_reset()));
-  if (!options_.resume || options_.resume->empty()) home.hub().checkpoint_now(*this);
+  const bool resumed = begin(home, options_.identity, options_.resume);
+  if (!resumed) queue(std::make_shared<const Bytes>(protocol::encode_reset()));
+  if (!resumed || !options_.resume || options_.resume->empty()) home.hub().checkpoint_now(*this);
 }
 
 void LocalSession::refuse(const Error& why) { close(why); }
@@ -38,7 +39,7 @@ void LocalSession::queue(Frame frame) {
   if (!std::exchange(is_ready_, true) && home_) home_->ready(shared_from_this());
 }
 
-void LocalSession::flush() {
+void LocalSession::tell_ready() {
   is_ready_ = false;
   filled_.notify_all();
   std::lock_guard lock(ready_mutex_);
@@ -53,7 +54,7 @@ void LocalSession::close(const Error& why) {
     outbox_.push_back(std::make_shared<const Bytes>(protocol::encode_closed(why)));
   }
   end();
-  flush();
+  tell_ready();
 }
 
 bool LocalSession::has_room(std::size_t bytes) const {

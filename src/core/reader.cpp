@@ -8,7 +8,6 @@ namespace core {
 namespace {
 
 constexpr PageLimit whole_pages{.rows = 256, .bytes = 1 << 20};
-constexpr std::uint32_t page_bytes = 128 << 10;  // of one answer: half a frame, so that what surrounds it fits
 
 using Events = std::vector<std::pair<Seq, Bytes>>;
 
@@ -78,7 +77,7 @@ Result<Bytes> shown_change(Storage& storage, const std::string& partition, const
   return protocol::encode(*event);
 }
 
-PageLimit limit_of(const ReadRange& range) { return {.rows = range.limit, .bytes = page_bytes}; }
+PageLimit limit_of(const ReadRange& range) { return {.rows = range.limit, .bytes = range.bytes}; }
 
 }  // namespace
 
@@ -200,7 +199,7 @@ Result<ReadPage> read_all(Storage& storage, const std::string& partition, const 
       }
       size += read.events.back().second.size();
     }
-    if (read.events.size() >= range.limit || size >= page_bytes) {
+    if (read.events.size() >= range.limit || size >= range.bytes) {
       read.covers_to = seq;
       break;
     }

@@ -13,8 +13,8 @@
 #include "core/roster.h"
 #include "protocol/record.h"
 
-// What is read from a conversation's partition, as plain functions on a Storage: they block, run on storage threads, and
-// know nothing of shards.
+// What is read from a conversation's partition, as plain functions on a Storage: they block, run on storage threads,
+// and know nothing of shards.
 
 namespace chatcore {
 inline namespace v1 {
@@ -43,7 +43,8 @@ Result<LoadedConversation> load_conversation(Storage&, const std::string& partit
 Result<std::optional<Bytes>> read_event(Storage&, const std::string& partition, Seq);
 
 struct ReadPage {
-  std::vector<std::pair<Seq, Bytes>> events{};  // encoded Events as they go on the wire; changes with their target's state
+  std::vector<std::pair<Seq, Bytes>>
+      events{};  // encoded Events as they go on the wire; changes with their target's state
   Seq covers_from{}, covers_to{}, oldest{};
   bool more = false;
 };
@@ -52,9 +53,11 @@ struct ReadRange {
   Direction direction{};
   Seq head{};  // nothing above is shown: it may not be durable
   std::uint32_t limit = 50;
-  UserId reader{};  // sees the keys of his own events
+  std::uint32_t bytes = 128 << 10;  // of one answer: half a frame, so that what surrounds it fits
+  UserId reader{};                  // sees the keys of his own events
   std::vector<protocol::Interval> intervals{};
 };
+inline std::uint32_t page_bytes(const Limits& limits) { return static_cast<std::uint32_t>(limits.frame_bytes / 2); }
 // Messages only: a page of history.
 Result<ReadPage> read_messages(Storage&, const std::string& partition, const ReadRange&);
 // Messages and changes, forward: a page of what happened.

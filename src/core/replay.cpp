@@ -35,6 +35,7 @@ void Conversation::replay(const UserId& user, ReplayFrom from, Function<void(Res
     ReadRange range{.direction = Direction::forward,
                     .head = head,
                     .limit = page_events,
+                    .bytes = page_bytes(self->shard_.core().limits),
                     .reader = user,
                     .intervals = std::move(*visible)};
     self->shard_.core().store->read(

@@ -25,8 +25,8 @@ Roster::Roster(const Core& core, std::vector<Membership> all) : all_(std::move(a
 }
 
 const Membership* Roster::find(const UserId& user) const {
-  const auto at = std::lower_bound(all_.begin(), all_.end(), user,
-                                   [](const Membership& m, const UserId& u) { return m.user < u; });
+  const auto at =
+      std::lower_bound(all_.begin(), all_.end(), user, [](const Membership& m, const UserId& u) { return m.user < u; });
   return at != all_.end() && at->user == user ? &*at : nullptr;
 }
 

@@ -35,7 +35,7 @@ void Session::end() {
 
 void Session::push(Frame frame) {
   if (overflowed_) return;
-  if (!has_room(frame->size())) flush();  // what has gathered in this turn may go at once
+  if (!has_room(frame->size())) make_room();
   if (!has_room(frame->size())) {
     overflowed_ = true;  // closed by a task of its own: the hub is going through its sessions now
     add(core_.counters.closed_slow);

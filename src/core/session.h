@@ -38,7 +38,7 @@ class Session : public std::enable_shared_from_this<Session> {
   bool wants_checkpoint() const { return delivered_ && !catch_up_; }
 
   // Sends what is queued; from the shard, once a turn.
-  virtual void flush() = 0;
+  virtual void flush(Shard& at) = 0;
   // Ends the session: the last push says why.
   virtual void close(const Error&) = 0;
 
@@ -51,6 +51,7 @@ class Session : public std::enable_shared_from_this<Session> {
   virtual bool has_room(std::size_t bytes) const = 0;
   virtual bool half_full() const = 0;
   virtual void queue(Frame) = 0;  // marks the session ready
+  virtual void make_room() {}     // sends at once what is queued, where that may help
   void push(Frame);               // or closes the session, soon, where there is no room
   void room();                    // there is room again: goes on catching up
 

@@ -43,6 +43,10 @@ void Shard::on_wake(Function<void()> wake) { wake_ = std::move(wake); }
 
 void Shard::post(Task task) {
   if (running && &running->core_ == &core_) return running->tell(*this, std::move(task));
+  post_at_once(std::move(task));
+}
+
+void Shard::post_at_once(Task task) {
   {
     std::lock_guard lock(mutex_);
     if (dropped_) return;
@@ -163,64 +167,64 @@ bool Shard::run_one(SteadyTime now) {
 }
 
 bool Shard::run_an_item(SteadyTime now) {
-    if (phase_ == Phase::tasks && run_timer(now)) return true;
-    for (bool idle = false;;) {
-      switch (phase_) {
-        case Phase::tasks: {
-          Task task;
-          if (turn_left_ > 0 && next_task(task)) {
-            --turn_left_;
-            task();
-            return true;
-          }
-          if (local_.load(std::memory_order_relaxed) == 0 && finished_ == told_finished_) {
-            turn_left_ = tasks_per_turn;
-            if (idle || !has_arrived_.load(std::memory_order_relaxed)) return false;
-            idle = true;
-            continue;
-          }
-          phase_ = Phase::steps;
-          [[fallthrough]];
+  if (phase_ == Phase::tasks && run_timer(now)) return true;
+  for (bool idle = false;;) {
+    switch (phase_) {
+      case Phase::tasks: {
+        Task task;
+        if (turn_left_ > 0 && next_task(task)) {
+          --turn_left_;
+          task();
+          return true;
         }
-        case Phase::steps:
-          if (!steps_.empty()) {
-            run_step();
-            return true;
-          }
-          phase_ = Phase::changes;
-          [[fallthrough]];
-        case Phase::changes:
-          if (!changed_.empty()) {
-            auto conversation = std::move(changed_.front());
-            changed_.pop_front();
-            local_.fetch_sub(1, std::memory_order_relaxed);
-            conversation->submit();
-            return true;
-          }
-          if (std::exchange(submitted_, false)) {
-            local_.fetch_sub(1, std::memory_order_relaxed);
-            core_.store->flush(*this);
-          }
-          phase_ = Phase::sends;
-          [[fallthrough]];
-        case Phase::sends:
-          if (!ready_.empty()) {
-            auto session = std::move(ready_.front());
-            ready_.pop_front();
-            local_.fetch_sub(1, std::memory_order_relaxed);
-            session->flush();
-            return true;
-          }
-          phase_ = Phase::hand_over;
-          [[fallthrough]];
-        case Phase::hand_over: {
-          const bool told = hand_over();
-          phase_ = Phase::tasks;
+        if (local_.load(std::memory_order_relaxed) == 0 && finished_ == told_finished_) {
           turn_left_ = tasks_per_turn;
-          if (told) return true;
+          if (idle || !has_arrived_.load(std::memory_order_relaxed)) return false;
+          idle = true;
+          continue;
         }
+        phase_ = Phase::steps;
+        [[fallthrough]];
+      }
+      case Phase::steps:
+        if (!steps_.empty()) {
+          run_step();
+          return true;
+        }
+        phase_ = Phase::changes;
+        [[fallthrough]];
+      case Phase::changes:
+        if (!changed_.empty()) {
+          auto conversation = std::move(changed_.front());
+          changed_.pop_front();
+          local_.fetch_sub(1, std::memory_order_relaxed);
+          conversation->submit();
+          return true;
+        }
+        if (std::exchange(submitted_, false)) {
+          local_.fetch_sub(1, std::memory_order_relaxed);
+          core_.store->flush(*this);
+        }
+        phase_ = Phase::sends;
+        [[fallthrough]];
+      case Phase::sends:
+        if (!ready_.empty()) {
+          auto session = std::move(ready_.front());
+          ready_.pop_front();
+          local_.fetch_sub(1, std::memory_order_relaxed);
+          session->flush(*this);
+          return true;
+        }
+        phase_ = Phase::hand_over;
+        [[fallthrough]];
+      case Phase::hand_over: {
+        const bool told = hand_over();
+        phase_ = Phase::tasks;
+        turn_left_ = tasks_per_turn;
+        if (told) return true;
       }
     }
+  }
 }
 
 bool Shard::hand_over() {

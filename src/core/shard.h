@@ -33,15 +33,18 @@ class Shard {
   Shard(const Shard&) = delete;
   Shard& operator=(const Shard&) = delete;
 
-  // From any thread. From a shard of the same engine it is handed over at the end of that one's turn. In order, for each
-  // pair of shards.
+  // From any thread. From a shard of the same engine it is handed over at the end of that one's turn. In order, for
+  // each pair of shards.
   void post(Task);
+  // The same, but handed over at once: so that what a host asks for in a callback and what he asks for after it keep
+  // their order.
+  void post_at_once(Task);
   bool runnable() const;
   void on_wake(Function<void()>);  // before threads run
 
   // From this shard's thread.
   void after(std::chrono::milliseconds, Task);
-  void step(Function<bool()>);             // long work: called until it says true, each call one item; in order
+  void step(Function<bool()>);                  // long work: called until it says true, each call one item; in order
   void changed(std::shared_ptr<Conversation>);  // has a change to hand to the store this turn
   void submitted();                             // to the store, which wants it flushed this turn
   void ready(std::shared_ptr<Session>);         // has something to send this turn
@@ -86,7 +89,7 @@ class Shard {
   std::deque<std::shared_ptr<Session>> ready_;
   std::vector<std::vector<Task>> outgoing_;  // by shard
   std::multimap<SteadyTime, Task> timers_;
-  std::atomic<std::size_t> local_{0};        // what waits in all of the above: what runnable() looks at
+  std::atomic<std::size_t> local_{0};  // what waits in all of the above: what runnable() looks at
   bool submitted_ = false;
   Phase phase_ = Phase::tasks;
   unsigned turn_left_ = 64;

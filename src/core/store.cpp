@@ -10,7 +10,7 @@ inline namespace v1 {
 namespace core {
 namespace {
 
-constexpr std::size_t commit_bytes = 4 << 20;   // of events in one commit
+constexpr std::size_t commit_bytes = 4 << 20;  // of events in one commit
 constexpr std::size_t commit_changes = 8192;
 
 std::size_t size_of(const OwnedChange& change) {
@@ -111,9 +111,8 @@ bool Store::run_one() {
 void Store::commit_loop(std::shared_ptr<Shared> shared, bool also_reads) {
   std::unique_lock lock(shared->mutex);
   while (!shared->abandoned) {
-    shared->commits_changed.wait(lock, [&] {
-      return shared->stopping || !shared->commits.empty() || (also_reads && !shared->reads.empty());
-    });
+    shared->commits_changed.wait(
+        lock, [&] { return shared->stopping || !shared->commits.empty() || (also_reads && !shared->reads.empty()); });
     const bool reads = also_reads && !shared->reads.empty();
     if (shared->stopping && shared->commits.empty() && !reads) return;
     if (reads) run_read(*shared, lock);

@@ -29,7 +29,8 @@ Result<Answer> to_public(Raw&& raw) {
 template <class R>
 void start_call(core::Core& core, core::Caller by, R request, Done<typename R::Reply> done, core::Task over = {}) {
   using Answer = typename R::Reply;
-  auto finish = [keep = core.shared_from_this(), done = std::move(done), over = std::move(over)](Result<Answer> result) mutable {
+  auto finish = [keep = core.shared_from_this(), done = std::move(done),
+                 over = std::move(over)](Result<Answer> result) mutable {
     if (!result) core::add(keep->counters.refused);
     if (done) core::guarded(*keep, [&] { done(std::move(result)); });
     if (over) over();
@@ -43,15 +44,18 @@ void start_call(core::Core& core, core::Caller by, R request, Done<typename R::R
   if (core.under_way.fetch_add(1) >= static_cast<std::int64_t>(core.limits.engine_requests)) {
     core.under_way.fetch_sub(1);
     core.shards.front()->post([finish = core::Reply<Answer>(std::move(finish))]() mutable {
-      finish(Error{ErrorCode::overloaded, "too many requests are under way: wait for answers", std::chrono::milliseconds(50)});
+      finish(Error{ErrorCode::overloaded, "too many requests are under way: wait for answers",
+                   std::chrono::milliseconds(50)});
     });
     return;
   }
-  features::run<R>(core, std::move(by), std::move(request),
-                   [keep = core.shared_from_this(), finish = std::move(finish)](Result<features::RawOf<R>> raw) mutable {
-                     keep->under_way.fetch_sub(1);
-                     raw ? finish(to_public<Answer>(std::move(*raw))) : finish(raw.error());
-                   });
+  features::run<R>(
+      core, std::move(by), std::move(request),
+      [keep = core.shared_from_this(), finish = std::move(finish)](Result<features::RawOf<R>> raw) mutable {
+        keep->under_way.fetch_sub(1);
+        raw ? finish(to_public<Answer>(std::move(*raw))) : finish(raw.error());
+      },
+      &core::Shard::post_at_once);
 }
 
 }  // namespace detail

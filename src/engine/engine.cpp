@@ -55,10 +55,11 @@ namespace {
 // Later, and also where nothing runs any more.
 template <class T>
 void answer_later(core::Core& core, Done<T> done, Error why) {
-  core.shards.front()->post([why = std::move(why), reply = core::Reply<T>([keep = core.shared_from_this(),
-                                                                          done = std::move(done)](Result<T> r) mutable {
-                               if (done) core::guarded(*keep, [&] { done(std::move(r)); });
-                             })]() mutable { reply(std::move(why)); });
+  core.shards.front()->post(
+      [why = std::move(why),
+       reply = core::Reply<T>([keep = core.shared_from_this(), done = std::move(done)](Result<T> r) mutable {
+         if (done) core::guarded(*keep, [&] { done(std::move(r)); });
+       })]() mutable { reply(std::move(why)); });
 }
 
 }  // namespace
@@ -91,8 +92,9 @@ void Session::call(R request, Done<typename R::Reply> done) {
     case Entry::in:
       break;
     case Entry::full:
-      return answer_later(core, std::move(done),
-                          {ErrorCode::overloaded, "too many requests of this session are under way", std::chrono::milliseconds(10)});
+      return answer_later(
+          core, std::move(done),
+          {ErrorCode::overloaded, "too many requests of this session are under way", std::chrono::milliseconds(10)});
     case Entry::closed:
       return answer_later(core, std::move(done), closed);
   }
@@ -113,7 +115,8 @@ std::optional<Push> Session::take(std::chrono::milliseconds wait) {
       if (left > std::chrono::nanoseconds(0)) continue;
     }
     if (left <= std::chrono::nanoseconds(0)) return {};
-    session_->wait(std::min(std::chrono::ceil<std::chrono::milliseconds>(left), std::chrono::milliseconds(core.help ? 1 : 1000)));
+    session_->wait(
+        std::min(std::chrono::ceil<std::chrono::milliseconds>(left), std::chrono::milliseconds(core.help ? 1 : 1000)));
   }
 }
 
@@ -123,7 +126,7 @@ void Session::close() {
   if (session_) session_->close_from_outside();
 }
 
-#define CHATCORE_INSTANTIATE(R)                                                    \
+#define CHATCORE_INSTANTIATE(R)                                                     \
   template CHATCORE_API void Engine::call<R>(Identity, R, Done<typename R::Reply>); \
   template CHATCORE_API void Session::call<R>(R, Done<typename R::Reply>);
 CHATCORE_FOR_EACH_REQUEST(CHATCORE_INSTANTIATE)

@@ -27,7 +27,8 @@ class SystemClock final : public Clock {
 // The host's, which may throw: then it stands still.
 class GuardedClock final : public Clock {
  public:
-  GuardedClock(std::shared_ptr<Clock> clock, core::Counters& counters) : clock_(std::move(clock)), counters_(counters) {}
+  GuardedClock(std::shared_ptr<Clock> clock, core::Counters& counters)
+      : clock_(std::move(clock)), counters_(counters) {}
   TimePoint wall() override {
     try {
       const TimePoint now = clock_->wall();
@@ -63,7 +64,8 @@ Error invalid(std::string what) { return {ErrorCode::invalid, std::move(what), {
 Status check(const EngineOptions& options) {
   const Limits& limits = options.limits;
   if (!options.storage) {
-    return invalid("EngineOptions::storage is missing: give make_rocksdb_storage({.path = ...}) or make_memory_storage()");
+    return invalid(
+        "EngineOptions::storage is missing: give make_rocksdb_storage({.path = ...}) or make_memory_storage()");
   }
   if (options.shards < 1 || options.shards > 64) return invalid("EngineOptions::shards: 1 to 64");
   if (options.threads > 64) return invalid("EngineOptions::threads: 0 to 64");
@@ -127,14 +129,16 @@ EngineCore::EngineCore(EngineOptions& options)
 
 Status EngineCore::start(EngineOptions& options) {
   std::shared_ptr<Storage> storage = std::move(options.storage);
-  Result<StoreInfo> info = Error{ErrorCode::storage_unavailable, "the storage threw an exception while it was opened", {}};
+  Result<StoreInfo> info =
+      Error{ErrorCode::storage_unavailable, "the storage threw an exception while it was opened", {}};
   std::uint64_t time = 0;
   Status recovered;
   try {
     info = storage->open(options.durability);
     if (!info) return info.error();
     if (info->durability < options.durability) {
-      return invalid("EngineOptions::durability: more than this storage can give; ask for less, or take another storage");
+      return invalid(
+          "EngineOptions::durability: more than this storage can give; ask for less, or take another storage");
     }
     recovered = core::recover_inbox(*storage, info->last_batch, options.shards);
     if (!recovered) return recovered;
@@ -210,7 +214,8 @@ void EngineCore::attach(std::shared_ptr<Connection> connection, AttachOptions op
   }
   const std::uint64_t id = ++core_->last_session;
   core::Shard& lobby = *core_->shards[id % core_->shards.size()];
-  auto session = std::make_shared<core::ConnectionSession>(*core_, lobby, id, std::move(connection), std::move(options));
+  auto session =
+      std::make_shared<core::ConnectionSession>(*core_, lobby, id, std::move(connection), std::move(options));
   lobby.post([session = std::move(session)] { session->start(); });
 }
 

@@ -41,7 +41,7 @@ class Loop {
   const bool with_store_;
   std::vector<core::Shard*> shards_;
   std::vector<std::shared_ptr<Transport>> transports_;
-  std::size_t at_ = 0;      // the source whose turn it is
+  std::size_t at_ = 0;  // the source whose turn it is
   unsigned in_a_row_ = 0;
   std::size_t sleeper_ = 0;  // the transport that waits
 

@@ -63,7 +63,8 @@ Status EngineCore::stop(std::chrono::milliseconds time) {
       hub.close_all({ErrorCode::stopped, "the server is stopping: come back and resume", std::chrono::seconds(1)});
     });
   }
-  wait_until(deadline, [this] { return core_->counters.connections.load() == 0 && core_->counters.sessions.load() == 0; });
+  wait_until(deadline,
+             [this] { return core_->counters.connections.load() == 0 && core_->counters.sessions.load() == 0; });
   std::vector<std::shared_ptr<Transport>> transports;
   {
     std::lock_guard lock(mutex_);
@@ -117,7 +118,7 @@ bool EngineCore::end_threads(SteadyTime deadline) {
   }
   for (std::thread& thread : threads_) {
     if (!thread.joinable()) continue;
-    ended && thread.get_id() != std::this_thread::get_id() ? thread.join() : thread.detach();
+    ended&& thread.get_id() != std::this_thread::get_id() ? thread.join() : thread.detach();
   }
   threads_.clear();
   return ended;

@@ -51,13 +51,15 @@ Status check_target(const Caller& by, const Target& target, std::string_view fie
   if (!target.direct()) return check_id(*target.conversation(), field);
   if (target.direct()->peer.empty()) return Error{ErrorCode::invalid, std::string(field) + ": name a user", {}};
   if (!by.who.user.empty()) return {};
-  return Error{ErrorCode::invalid, std::string(field) + ": the host itself has no direct conversations; use Identity::host", {}};
+  return Error{
+      ErrorCode::invalid, std::string(field) + ": the host itself has no direct conversations; use Identity::host", {}};
 }
 
 Status check_key(const IdempotencyKey& key) {
   if (key.source.size() > 128) return Error{ErrorCode::invalid, "key.source: at most 128 bytes", {}};
   if (!is_utf8(key.source)) return Error{ErrorCode::invalid, "key.source: not UTF-8", {}};
-  if (key.source.empty() && key.number != 0) return Error{ErrorCode::invalid, "key.source: a number needs a source", {}};
+  if (key.source.empty() && key.number != 0)
+    return Error{ErrorCode::invalid, "key.source: a number needs a source", {}};
   return {};
 }
 

@@ -88,8 +88,8 @@ void create(Shard& shard, Call<CreateConversation> call) {
         for (const Member& member : request.members) roles[member.user] = member.role;
         if (!draft.by().who.user.empty()) roles[draft.by().who.user] = Role::owner;
         if (roles.size() > draft.core().limits.group_members) {
-          return Error{ErrorCode::full_group,
-                       "at most " + std::to_string(draft.core().limits.group_members) + " members", {}};
+          return Error{
+              ErrorCode::full_group, "at most " + std::to_string(draft.core().limits.group_members) + " members", {}};
         }
         std::vector<core::Membership> members;
         MembersChanged came;
@@ -136,6 +136,10 @@ Result<ConversationInfo> info_for(const core::Conversation& conversation, const 
   if (const core::Membership* member = state.roster->find(who.user)) {
     info.role = member->row.role;
     info.former = !member->active();
+    if (info.former) {  // what came after he left is not for him
+      info.settings = {};
+      info.members = 0;
+    }
     if (info.former) info.head = member->row.intervals.empty() ? 0 : member->row.intervals.back().to;
   } else {
     info.role = Role::owner;  // the host

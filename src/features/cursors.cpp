@@ -42,15 +42,14 @@ void move_cursor(Shard& home, Call<MarkRead> call) {
           auto change = std::make_shared<core::OwnedChange>();
           change->partition = partition;
           change->expected_head = change->new_head = found->head;
-          change->rows = {{.table = Table::cursors,
-                           .key = key,
-                           .value = protocol::encode_row(protocol::NumberRow{seq})}};
-          home.core().store->submit(home, std::move(change),
-                                    [call = std::move(call), over = std::move(over), seq](const Status& status,
-                                                                                          std::uint64_t) mutable {
-                                      status ? call.reply(ReadCursor{seq}) : call.reply(status.error());
-                                      over();
-                                    });
+          change->rows = {
+              {.table = Table::cursors, .key = key, .value = protocol::encode_row(protocol::NumberRow{seq})}};
+          home.core().store->submit(
+              home, std::move(change),
+              [call = std::move(call), over = std::move(over), seq](const Status& status, std::uint64_t) mutable {
+                status ? call.reply(ReadCursor{seq}) : call.reply(status.error());
+                over();
+              });
         });
   });
 }

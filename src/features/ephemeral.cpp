@@ -31,6 +31,9 @@ Result<std::vector<UserId>> audience(const core::State& state, const Caller& by,
 
 Status check_ephemeral(Core& core, const Caller& by, SendEphemeral& request) {
   if (Status ok = check_target(by, request.to, "to"); !ok) return ok;
+  if (request.only.size() > core.limits.group_members) {
+    return Error{ErrorCode::invalid, "only: at most " + std::to_string(core.limits.group_members), {}};
+  }
   std::sort(request.only.begin(), request.only.end());
   if (!request.only.empty() && request.only.front().empty()) {
     return Error{ErrorCode::invalid, "only: a user id is empty", {}};
@@ -45,8 +48,8 @@ void send_ephemeral(Shard& shard, Call<SendEphemeral> call) {
     if (!ready) return call.reply(ready.error());
     auto users = audience(conversation->durable(), call.by, call.request.only);
     if (!users) return call.reply(users.error());
-    const Frame frame = std::make_shared<const Bytes>(protocol::encode_signal_push(
-        Ephemeral{conversation->id(), call.by.who.user, std::move(call.request.content)}));
+    const Frame frame = std::make_shared<const Bytes>(
+        protocol::encode_signal_push(Ephemeral{conversation->id(), call.by.who.user, std::move(call.request.content)}));
 
     // Each shard shows it to those who live there; the sums come back here.
     struct Sum {

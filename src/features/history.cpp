@@ -44,6 +44,7 @@ void read_page(Shard& shard, C call, Prepare prepare, Read read, Finish finish) 
     if (!visible) return call.reply(visible.error());
     core::ReadRange range{.head = visible_head(*conversation, *visible),
                           .limit = call.request.limit,
+                          .bytes = core::page_bytes(shard.core().limits),
                           .reader = call.by.who.user,
                           .intervals = *visible};
     const bool anything = prepare(call.request, range);

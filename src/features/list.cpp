@@ -12,7 +12,6 @@ namespace {
 constexpr std::uint32_t most_unread = 100;
 constexpr unsigned most_pages = 16;  // that are looked through for one conversation
 constexpr std::size_t preview_bytes = 512;
-constexpr std::size_t page_bytes = 128 << 10;  // so that a page fits a frame
 
 struct Listed {
   core::InboxPage page{};
@@ -105,9 +104,8 @@ void summary(Shard& shard, const ConversationId& id, const Identity& who, Seq cu
                           .intervals = std::move(*visible)};
     shard.core().store->read(
         shard,
-        [partition = "c:" + conversation->id().string(), range = std::move(range), entry = std::move(entry)](Storage& storage) mutable {
-          return summarize(storage, partition, std::move(range), std::move(entry));
-        },
+        [partition = "c:" + conversation->id().string(), range = std::move(range), entry = std::move(entry)](
+            Storage& storage) mutable { return summarize(storage, partition, std::move(range), std::move(entry)); },
         [reply = std::move(reply)](Result<ConversationEntry> summed) mutable { reply(std::move(summed)); });
   });
 }
@@ -118,6 +116,7 @@ struct Gathering {
   std::vector<bool> kept{};
   std::vector<std::string> places{};  // in the list
   std::size_t left = 0;
+  std::size_t most_bytes = 0;  // so that the page fits a frame
   Status failed{};
 
   void over() {
@@ -127,7 +126,7 @@ struct Gathering {
     for (std::size_t i = 0; i < kept.size(); ++i) {
       if (!kept[i]) continue;
       size += protocol::encode(page.conversations[i]).size();
-      if (size > page_bytes && !shown.conversations.empty()) {
+      if (size > most_bytes && !shown.conversations.empty()) {
         shown.next = places[i - 1];
         break;
       }
@@ -141,6 +140,7 @@ void gather(Shard& home, const Identity& who, Listed listed, core::Reply<Convers
   auto gathering = std::make_shared<Gathering>();
   gathering->reply = std::move(reply);
   gathering->page.next = std::move(listed.page.next);
+  gathering->most_bytes = core::page_bytes(home.core().limits);
   gathering->left = listed.page.entries.size();
   gathering->page.conversations.resize(gathering->left);
   gathering->kept.resize(gathering->left);
@@ -155,7 +155,8 @@ void gather(Shard& home, const Identity& who, Listed listed, core::Reply<Convers
           if (entry) {
             gathering->page.conversations[i] = std::move(*entry);
             gathering->kept[i] = true;
-          } else if (entry.error().code != ErrorCode::no_such_conversation) {
+          } else if (entry.error().code != ErrorCode::no_such_conversation &&
+                     entry.error().code != ErrorCode::corruption) {  // one damaged one does not hide the others
             gathering->failed = entry.error();
           }
           if (--gathering->left == 0) gathering->over();
@@ -175,17 +176,15 @@ Status check_list(Core& core, const Caller& by, ListConversations& request) {
 
 // The entries lie behind the commits: they are written first, so that the list shows what was acknowledged.
 void list_conversations(Shard& home, Call<ListConversations> call) {
-  home.inbox().flush_then([&home, call = std::move(call)](Status flushed) mutable {
-    if (!flushed) return call.reply(flushed.error());
+  // Where they can't be, on a full disk, it shows what is written.
+  home.inbox().flush_then([&home, call = std::move(call)](Status) mutable {
     auto job = [user = call.by.who.user, after = call.request.after, limit = call.request.limit](Storage& storage) {
       return read_list(storage, user, after, limit);
     };
-    home.core().store->read(
-        home, std::move(job),
-        [&home, call = std::move(call)](Result<Listed> listed) mutable {
-          if (!listed) return call.reply(listed.error());
-          gather(home, call.by.who, std::move(*listed), std::move(call.reply));
-        });
+    home.core().store->read(home, std::move(job), [&home, call = std::move(call)](Result<Listed> listed) mutable {
+      if (!listed) return call.reply(listed.error());
+      gather(home, call.by.who, std::move(*listed), std::move(call.reply));
+    });
   });
 }
 

@@ -10,6 +10,7 @@ namespace features {
 namespace {
 
 using Members = std::map<UserId, protocol::MemberRow>;
+constexpr std::size_t most_intervals = 64;  // who comes and goes more often no longer sees his oldest stay
 
 Members members_of(const core::Draft& draft) {
   Members members;
@@ -33,11 +34,13 @@ void put(core::Draft& draft, const Members& members, MembersChanged what) {
 void open_interval(protocol::MemberRow& row, const ConversationSettings& settings, Seq joins) {
   Seq from = joins;
   if (settings.newcomers_see == NewcomersSee::all) from = 1;
-  if (settings.newcomers_see == NewcomersSee::last) from = joins > settings.newcomers_last ? joins - settings.newcomers_last : 1;
+  if (settings.newcomers_see == NewcomersSee::last)
+    from = joins > settings.newcomers_last ? joins - settings.newcomers_last : 1;
   while (!row.intervals.empty() && row.intervals.back().to + 1 >= from) {
     from = std::min(from, row.intervals.back().from);
     row.intervals.pop_back();
   }
+  if (row.intervals.size() >= most_intervals) row.intervals.erase(row.intervals.begin());
   row.intervals.push_back({from, 0});
   row.former = false;
   row.since = joins;
@@ -59,9 +62,7 @@ void succeed(Members& members, MembersChanged& what) {
   auto heir = members.end();
   for (auto m = members.begin(); m != members.end(); ++m) {
     if (m->second.former) continue;
-    const auto rank = [](const auto& member) {
-      return std::pair(member.second.role, ~member.second.since);
-    };
+    const auto rank = [](const auto& member) { return std::pair(member.second.role, ~member.second.since); };
     if (heir == members.end() || rank(*m) > rank(*heir)) heir = m;
   }
   if (heir == members.end()) return;
@@ -82,7 +83,10 @@ Status check_count(const core::Draft& draft, const Members& members) {
 
 }  // namespace
 
-Status check_add(Core&, const Caller&, AddMembers& request) {
+Status check_add(Core& core, const Caller&, AddMembers& request) {
+  if (request.members.size() > core.limits.group_members) {
+    return Error{ErrorCode::full_group, "members: at most " + std::to_string(core.limits.group_members), {}};
+  }
   if (Status ok = check_id(request.conversation, "conversation"); !ok) return ok;
   for (const Member& member : request.members) {
     if (member.user.empty()) return Error{ErrorCode::invalid, "members: a user id is empty", {}};
@@ -120,7 +124,10 @@ void add_members(Shard& shard, Call<AddMembers> call) {
       });
 }
 
-Status check_remove(Core&, const Caller&, RemoveMembers& request) {
+Status check_remove(Core& core, const Caller&, RemoveMembers& request) {
+  if (request.users.size() > core.limits.group_members) {
+    return Error{ErrorCode::invalid, "users: at most " + std::to_string(core.limits.group_members), {}};
+  }
   if (Status ok = check_id(request.conversation, "conversation"); !ok) return ok;
   for (const UserId& user : request.users) {
     if (user.empty()) return Error{ErrorCode::invalid, "users: a user id is empty", {}};
@@ -166,15 +173,16 @@ void join(Shard& shard, Call<Join> call) {
     const core::State& state = draft.state();
     const core::Membership* was = state.exists ? state.roster->find(user) : nullptr;
     if (was && state.kind != ConversationKind::group) return require_group(draft);
-    const bool open = state.exists && state.kind == ConversationKind::group &&
-                      (state.settings->open || draft.by().who.trusted);
+    const bool open =
+        state.exists && state.kind == ConversationKind::group && (state.settings->open || draft.by().who.trusted);
     if (was && was->active()) return {};
     if (!open && was) return Error{ErrorCode::forbidden, "this group is not open: ask an admin", {}};
     if (!open) {
       return Error{ErrorCode::no_such_conversation, "there is no such conversation, or you are not in it", {}};
     }
     Members members = members_of(draft);
-    members[user].role = Role::member;
+    const bool was_reader = was && was->row.role == Role::reader;  // leaving does not make a reader more
+    members[user].role = was_reader ? Role::reader : Role::member;
     open_interval(members[user], *state.settings, draft.next());
     if (Status room = check_count(draft, members); !room) return room;
     put(draft, members, {.joined = {user}});

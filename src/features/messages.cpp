@@ -70,9 +70,9 @@ void edit(Shard& shard, Call<EditMessage> call) {
         if (!is_own(draft) && !draft.by().who.trusted) {
           return Error{ErrorCode::forbidden, "only its sender may edit a message", {}};
         }
-        draft.change(ChangeKind::edited, {.content = std::move(content),
-                                          .revision = posted->revision + 1,
-                                          .changed = draft.core().clock->wall()});
+        draft.change(
+            ChangeKind::edited,
+            {.content = std::move(content), .revision = posted->revision + 1, .changed = draft.core().clock->wall()});
         return {};
       });
 }
@@ -104,7 +104,10 @@ Status check_abandon(Core&, const Caller& by, Abandon& request) {
 }
 
 void abandon(Shard& shard, Call<Abandon> call) {
-  shard.conversations().get(conversation_of(call.by, call.request.to))->abandon(call.by.who.user, call.request.key);
+  // One that is not in memory remembers no failure.
+  if (auto known = shard.conversations().find(conversation_of(call.by, call.request.to))) {
+    known->abandon(call.by.who.user, call.request.key);
+  }
   call.reply(Nothing{});
 }
 

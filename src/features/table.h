@@ -71,11 +71,12 @@ Shard& home_of(Core& core, const Caller& by, const R& request) {
 // The one way in, for every caller. The answer is checked and handled on the home shard; an error of the check comes
 // from there too, so that `reply` never runs inside this call.
 template <class R>
-void run(Core& core, Caller by, R request, core::Reply<RawOf<R>> reply) {
+void run(Core& core, Caller by, R request, core::Reply<RawOf<R>> reply,
+         void (Shard::*post)(core::Task) = &Shard::post) {
   Status ok = row_of<R>().check(core, by, request);
   Shard& home = ok ? home_of(core, by, request) : *core.shards.front();
-  home.post([&home, ok = std::move(ok),
-             call = Call<R, RawOf<R>>{std::move(by), std::move(request), std::move(reply)}]() mutable {
+  (home.*post)([&home, ok = std::move(ok),
+                call = Call<R, RawOf<R>>{std::move(by), std::move(request), std::move(reply)}]() mutable {
     if (!ok) return call.reply(ok.error());
     row_of<R>().handle(home, std::move(call));
   });

@@ -21,7 +21,7 @@ struct LoggedIn {
   std::uint64_t heartbeat_ms{};
   std::uint64_t frame_bytes{};
   std::uint64_t session_requests{};
-  bool reset = false;     // the place to resume at is gone: start again from the conversation list
+  bool reset = false;       // the place to resume at is gone: start again from the conversation list
   Checkpoint checkpoint{};  // without `resume`, or after a reset: where this session begins
 };
 struct Login {

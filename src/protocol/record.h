@@ -17,11 +17,11 @@ using Digest = std::array<std::byte, 16>;
 
 // What one row of a log holds beside the event as it goes on the wire. It survives every later change of the row.
 struct Origin {
-  IdempotencyKey key{};     // of the request that made the event; empty: it had none
-  Digest digest{};          // of that request as it was sent
-  std::uint64_t age{};      // the engine's time when the seq was given out, ms: what "24 hours" is counted by
-  std::uint64_t floor{};    // a batch that was complete then: the event's own batch is larger ...
-  Seq base{};               // ... and everything up to this seq lies in batches up to `floor`
+  IdempotencyKey key{};   // of the request that made the event; empty: it had none
+  Digest digest{};        // of that request as it was sent
+  std::uint64_t age{};    // the engine's time when the seq was given out, ms: what "24 hours" is counted by
+  std::uint64_t floor{};  // a batch that was complete then: the event's own batch is larger ...
+  Seq base{};             // ... and everything up to this seq lies in batches up to `floor`
 };
 
 // The format: Protobuf message StoredRecord { fixed32 checksum = 1; bytes event = 2; origin fields 3... }, fields in

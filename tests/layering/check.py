@@ -27,11 +27,11 @@ ADAPTERS = ["src/storage", "src/transport", "src/pubsub", "src/auth", "src/membe
 
 # Foreign headers -> the folders that may include them.
 FOREIGN = {
-    r"google/": ["src/protocol"],
-    r"(?:.*/)?chatcore\.pb\.h": ["src/protocol"],
+    r"google/": [],
+    r"(?:.*/)?chatcore\.pb\.h": [],
     r"rocksdb/": ["src/storage/rocksdb"],
     r"boost/": ["src/transport/tcp"],
-    r"cereal/": ["src/storage/rocksdb", "src/features", "src/core"],
+    r"cereal/": [],
     r"openssl/": ["src/core", "src/features", "src/auth", "src/engine"],
     r"xxhash\.h": ["src/protocol", "src/storage/rocksdb", "src/core", "src/features"],
     r"CLI/": ["examples"],

@@ -83,7 +83,8 @@ void Server::crash() {
   open();
 }
 
-ConversationId Server::group(std::string_view id, const std::vector<std::string>& members, ConversationSettings settings) {
+ConversationId Server::group(std::string_view id, const std::vector<std::string>& members,
+                             ConversationSettings settings) {
   CreateConversation create{.conversation = conversation(id), .settings = std::move(settings)};
   for (const std::string& member : members) {
     create.members.push_back({user(member), create.members.empty() ? Role::owner : Role::member});

@@ -25,8 +25,8 @@ struct StringMaker<std::vector<std::string>> {
 };
 }  // namespace doctest
 
-// A chat that a test reads as a conversation: people say things, and what each of them receives is looked at. Everything
-// happens on the calling thread, on a manual clock.
+// A chat that a test reads as a conversation: people say things, and what each of them receives is looked at.
+// Everything happens on the calling thread, on a manual clock.
 
 namespace chat {
 

@@ -23,7 +23,8 @@ class SharedHandle final : public Storage {
   CommitInfo commit(std::span<const Change> changes, std::span<Status> outcome) override {
     return store_.commit(changes, outcome);
   }
-  Result<EventPage> events(std::string_view partition, Log log, Seq start, Direction direction, PageLimit limit) override {
+  Result<EventPage> events(std::string_view partition, Log log, Seq start, Direction direction,
+                           PageLimit limit) override {
     if (failing()) return failed();
     return store_.inner_->events(partition, log, start, direction, limit);
   }

@@ -23,12 +23,12 @@ class SharedStorage {
   // What happens to the next commits that move a conversation's head, in order; then all is well again.
   enum class Fate {
     done,
-    refused,          // storage_unavailable, nothing done
-    full,             // storage_full, nothing done
-    unknown_done,     // unknown_outcome, though it was done
+    refused,       // storage_unavailable, nothing done
+    full,          // storage_full, nothing done
+    unknown_done,  // unknown_outcome, though it was done
     unknown_not_done,
-    unknown_late,     // unknown_outcome, and done when land() is called
-    throws,           // an exception in the middle: unknown, nothing done
+    unknown_late,  // unknown_outcome, and done when land() is called
+    throws,        // an exception in the middle: unknown, nothing done
   };
   void next(std::vector<Fate> fates) { fates_.assign(fates.begin(), fates.end()); }
   // Puts what was unknown_late into the store, where the heads still fit; how many changes did.
@@ -36,8 +36,8 @@ class SharedStorage {
   // Drops a conversation's events up to and including `to`, as retention does.
   void trim(const chatcore::ConversationId&, chatcore::Seq to);
 
-  bool reads_fail = false;     // storage_unavailable
-  bool commits_fail = false;   // storage_unavailable, until it is cleared
+  bool reads_fail = false;          // storage_unavailable
+  bool commits_fail = false;        // storage_unavailable, until it is cleared
   bool inbox_commits_fail = false;  // those of users' partitions only
   chatcore::Durability durability = chatcore::Durability::disk;
   std::string epoch = "first";

@@ -65,6 +65,7 @@ class Wire {
 
   // ---- what came
   std::vector<Heard> hears() {
+    connection_->tell_closed();
     std::vector<Heard> all;
     for (const Bytes& bytes : std::exchange(connection_->came, {})) {
       const auto decoded = protocol::decode_server_frame(bytes);
@@ -83,7 +84,10 @@ class Wire {
     }
     return all;
   }
-  const std::vector<Error>& closed() const { return connection_->closed; }  // by the engine, and why
+  const std::vector<Error>& closed() const {  // by the engine, and why
+    connection_->tell_closed();
+    return connection_->closed;
+  }
   bool paused() const { return connection_->paused; }
   std::size_t waiting() const { return connection_->came.size(); }
   Link link() const { return *connection_->link; }
@@ -138,9 +142,9 @@ class Wire {
       return sent;
     }
     void pause_reading(bool yes) override { paused = yes; }
-    void close(const Error& why) override {
-      closed.push_back(why);
-      if (link && !std::exchange(told, true)) link->closed();
+    void close(const Error& why) override { closed.push_back(why); }
+    void tell_closed() {  // not inside close(): as from a transport's poll
+      if (!closed.empty() && link && !std::exchange(told, true)) link->closed();
     }
     std::string peer_address() const override { return "by hand"; }
 

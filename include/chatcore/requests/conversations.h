@@ -38,9 +38,9 @@ struct ConversationInfo {
   ConversationSettings settings{};
   std::uint32_t members{};
   Seq oldest{}, head{};
-  Role role{};               // the caller's; of a former member, his last
-  bool former = false;       // the caller has left
-  UserId peer{};             // of a direct conversation: the other one
+  Role role{};          // the caller's; of a former member, his last
+  bool former = false;  // the caller has left: then settings and members are left out
+  UserId peer{};        // of a direct conversation: the other one
 };
 // What a member, or a former one, may know of a conversation.
 struct GetConversation {
@@ -69,8 +69,8 @@ struct RemoveMembers {
   IdempotencyKey key{};
 };
 
-// Enters an open group, as `member`. Of one that is not open: no_such_conversation to a stranger, forbidden to a
-// former member. full_group.
+// Enters an open group, as `member`, or again as `reader` who was one. Of one that is not open: no_such_conversation to
+// a stranger, forbidden to a former member. full_group.
 struct Join {
   using Reply = Accepted;
   static constexpr auto id = RequestId::join;

@@ -33,7 +33,8 @@ struct EditMessage {
   IdempotencyKey key{};
 };
 
-// Removes a message's content for all, for good. Its sender may, an admin of the group, and the host. Deleting what
+// Removes a message's content for all, for good: no answer has it from then on; the storage's files lose it when the
+// storage next compacts them. Its sender may, an admin of the group, and the host. Deleting what
 // is deleted is accepted and changes nothing. no_such_message as EditMessage.
 struct DeleteMessage {
   using Reply = Accepted;

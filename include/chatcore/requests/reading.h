@@ -20,13 +20,13 @@ struct Gap {
 };
 
 struct HistoryPage {
-  std::vector<EventPtr> events{};   // in the direction asked for; a message in its present state
-  Seq covers_from{}, covers_to{};   // ascending, both included; 0, 0: nothing. Nothing in between is missing but
-                                    // changes and the gaps
+  std::vector<EventPtr> events{};  // in the direction asked for; a message in its present state
+  Seq covers_from{}, covers_to{};  // ascending, both included; 0, 0: nothing. Nothing in between is missing but
+                                   // changes and the gaps
   Seq oldest{}, head{};
   std::vector<Gap> gaps{};
   std::string epoch{};
-  bool more = false;                // there is more in this direction
+  bool more = false;  // there is more in this direction
 };
 // A page of messages and of what happened to the group. Go on with covers_from - 1 backward, covers_to + 1 forward.
 struct ReadHistory {
@@ -69,11 +69,11 @@ struct MarkRead {
 
 struct ConversationEntry {
   ConversationInfo info{};
-  TimePoint active{};             // of the last event that is visible
-  EventPtr last{};                // the preview: the last visible message, its text up to 512 bytes; null: none
-  std::uint32_t unread{};         // messages of others after the read cursor, without deleted ones; up to 100
-  bool unread_more = false;       // more than that
-  Seq read{};                     // the read cursor
+  TimePoint active{};        // of the last event that is visible
+  EventPtr last{};           // the preview: the last visible message, its text up to 512 bytes; null: none
+  std::uint32_t unread{};    // messages of others after the read cursor, without deleted ones; up to 100
+  bool unread_more = false;  // more than that
+  Seq read{};                // the read cursor
 };
 struct ConversationsPage {
   std::vector<ConversationEntry> conversations{};  // last activity first
