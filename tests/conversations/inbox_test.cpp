@@ -132,9 +132,7 @@ TEST_CASE("Entries that could not be written are written once they can") {
   REQUIRE(server.ask("alice", text(id, "two")));
   REQUIRE(server.ask("alice", text(other, "three")));
   server.advance(3s);
-  auto list = server.ask("bob", ListConversations{});
-  REQUIRE_FALSE(list);  // rather than a list that lacks something
-  CHECK(list.error().code == ErrorCode::storage_unavailable);
+  CHECK(list_of(server, "bob").size() == 2);  // reads go on, in the order that was written last
   SUBCASE("in this life") { server.store->inbox_commits_fail = false; }
   SUBCASE("in the next") {
     server.store->inbox_commits_fail = false;
