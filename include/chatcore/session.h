@@ -27,7 +27,8 @@ struct SessionOptions {
 };
 
 // A user's session inside the process. It receives everything that happens in his conversations, but what it did
-// itself through call(). A movable handle; destroying it closes the session. Every method is safe from any thread.
+// itself through call(). In order for each conversation and at least once: after a resume an event may come again,
+// under the same seq. A movable handle; destroying it closes the session. Every method is safe from any thread.
 class CHATCORE_API Session {
  public:
   Session();  // closed

@@ -449,7 +449,10 @@ void Conversation::committed(const Status& status, std::uint64_t batch) {
   floor_unknown_ = false;
   add(shard_.core().counters.messages, done.publications.size());
   publish(std::move(done.publications), batch);
-  for (Waiter& waiter : done.waiters) waiter.reply(std::move(waiter.answer));
+  // After what is published has been handed over: who asks for his list on hearing of it finds it there.
+  shard_.post([waiters = std::move(done.waiters)]() mutable {
+    for (Waiter& waiter : waiters) waiter.reply(std::move(waiter.answer));
+  });
   if (next_.change && !std::exchange(is_changed_, true)) shard_.changed(shared_from_this());
 }
 
