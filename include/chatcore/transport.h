@@ -47,9 +47,11 @@ class CHATCORE_API Link {
   Link& operator=(Link&&) noexcept;
   ~Link();
 
-  void receive(std::span<const std::byte> frame);  // one whole frame, copied where it is kept
-  void writable();                                 // after a send that took less than all: there is room again
-  void closed(const Error& why = {});              // once, last: the network closed it, or close() is done
+  // One whole frame, copied where it is kept. An empty one says that the stream can't be cut any further: it is
+  // answered with malformed_frame and close().
+  void receive(std::span<const std::byte> frame);
+  void writable();                     // after a send that took less than all: there is room again
+  void closed(const Error& why = {});  // once, last: the network closed it, or close() is done
 
  private:
   std::shared_ptr<detail::LinkTarget> target_;

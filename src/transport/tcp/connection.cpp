@@ -104,6 +104,7 @@ void TcpConnection::readable() {
 }
 
 bool TcpConnection::deliver(std::size_t count) {
+  if (is_lost_) return false;
   const auto bytes = std::span<const std::byte>(loop_.buffer()).first(count);
   Link link = link_;  // what it is told may end in finish(), which lets go of the other
   const bool good = cutter_.feed(bytes, [&](std::span<const std::byte> frame) {
@@ -111,7 +112,14 @@ bool TcpConnection::deliver(std::size_t count) {
     return !is_closing_;
   });
   if (good) return socket_.has_value();
-  finish({ErrorCode::malformed_frame, "a frame of " + std::to_string(cutter_.bad_length()) + " bytes", {}});
+  // The stream is lost. An empty frame tells whoever speaks the protocol, so that he can say why before he closes.
+  is_lost_ = true;
+  {
+    std::lock_guard lock(mutex_);
+    why_ = {ErrorCode::malformed_frame, "a frame of " + std::to_string(cutter_.bad_length()) + " bytes", {}};
+  }
+  start_deadline();
+  link.receive({});
   return false;
 }
 
@@ -220,12 +228,16 @@ void TcpConnection::close(const Error& why) {
 
 // ---- the end
 
-void TcpConnection::begin_close() {
-  if (!socket_) return;
+void TcpConnection::start_deadline() {
   deadline_ = std::make_unique<asio::steady_timer>(loop_.context(), closing_time);
   deadline_->async_wait([self = shared_from_this()](const error_code& error) {
     if (!error) self->finish(self->reason());
   });
+}
+
+void TcpConnection::begin_close() {
+  if (!socket_) return;
+  start_deadline();
   {
     std::lock_guard lock(mutex_);
     if (rest_) return;  // writable() goes on with it

@@ -60,6 +60,7 @@ class TcpConnection final : public Connection, public std::enable_shared_from_th
   error_code write(std::span<const Frame> frames, std::size_t& taken);
   error_code write_rest();
   void begin_close();
+  void start_deadline();
   void sent_all();
   void broken();
   Error reason();
@@ -69,6 +70,7 @@ class TcpConnection final : public Connection, public std::enable_shared_from_th
 
   // the loop's thread only
   FrameCutter cutter_;
+  bool is_lost_ = false;                            // a length came that cannot be
   bool is_reading_ = false;                         // a wait is under way
   bool heard_end_ = false;                          // the peer sends no more
   bool said_end_ = false;                           // neither do we
