@@ -30,6 +30,16 @@ const Membership* Roster::find(const UserId& user) const {
   return at != all_.end() && at->user == user ? &*at : nullptr;
 }
 
+RosterPtr audience_of(const Core& core, const RosterPtr& before, const RosterPtr& after) {
+  if (!before || before == after) return after;
+  std::vector<Membership> both = after->all();
+  for (Membership& m : both) {
+    const Membership* was = before->find(m.user);
+    if (was && was->active()) m.row.former = false;
+  }
+  return std::make_shared<const Roster>(core, std::move(both));
+}
+
 void add_gaps(const std::vector<protocol::Interval>& intervals, Seq from, Seq to, std::vector<Gap>& gaps) {
   for (const auto& interval : intervals) {
     if (from > to) return;
