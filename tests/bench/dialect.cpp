@@ -1,0 +1,127 @@
+#include "dialect.h"
+
+#include <arpa/inet.h>
+
+#include <cstring>
+
+#include "protocol/codec.h"
+#include "protocol/wire.h"
+
+using namespace chatcore;
+
+void SendTemplate::write(char* at, std::uint64_t number, std::int64_t time_ns) const {
+  frame.copy(at, frame.size());
+  const auto varint = [](char* to, std::uint64_t value) {
+    for (int i = 0; i < 5; ++i, value >>= 7) to[i] = static_cast<char>(i < 4 ? value | 0x80 : value & 0x7f);
+  };
+  varint(at + call_at, first + number);
+  if (number_at != 0) varint(at + number_at, first + number);
+  body::fill(at + text_at, text_size, number, time_ns);
+}
+
+namespace {
+
+std::string framed(const Bytes& frame) {
+  const std::uint32_t length = htonl(static_cast<std::uint32_t>(frame.size()));
+  std::string bytes(4, '\0');
+  std::memcpy(bytes.data(), &length, 4);
+  return bytes.append(text_of(frame));
+}
+
+template <class R>
+std::string call(std::uint64_t number, const R& request) {
+  return framed(protocol::encode_client_frame(number, R::id, protocol::encode(request)));
+}
+
+// Where the varint of SendTemplate::first stands.
+std::size_t place_of_number(const std::string& frame, std::size_t from) {
+  return frame.find("\x80\x80\x80\x80\x01", from);
+}
+
+class ChatcoreDialect : public Dialect {
+ public:
+  std::string login(const std::string& user, std::string_view resume) const override {
+    return call(1, protocol::Login{.token = user, .resume = Checkpoint{std::string(resume)}});
+  }
+  std::string ping() const override { return call(2, protocol::Ping{}); }
+  bool names_senders() const override { return true; }
+
+  SendTemplate send(const std::string& to, const std::string& source, std::size_t bytes) const override {
+    const std::string text(bytes, '.');
+    SendTemplate made{.frame = call(SendTemplate::first, Send{.to = Direct{*UserId::make(to)},
+                                                              .content = {.text = text},
+                                                              .key = IdempotencyKey(source, SendTemplate::first)})};
+    made.call_at = place_of_number(made.frame, 0);
+    made.text_at = made.frame.find(text);
+    made.text_size = bytes;
+    made.number_at = place_of_number(made.frame, made.text_at + bytes);
+    return made;
+  }
+
+  Incoming read(View frame) const override {
+    Incoming in;
+    protocol::Reader reader(frame);
+    for (protocol::WireField field; reader.next(field);) {
+      switch (field.number) {
+        case 1:
+          in.kind = Incoming::Kind::answer;
+          in.call = field.value;
+          break;
+        case 3:
+          in.body = field.bytes;
+          if (in.call >= SendTemplate::first) read_accepted(field.bytes, in);
+          break;
+        case 4:
+          in.kind = Incoming::Kind::event;
+          read_event(field.bytes, in);
+          break;
+        case 9:
+          in.kind = Incoming::Kind::checkpoint;
+          in.body = field.bytes;
+          break;
+        case 2:  // an answer that says no
+        case 7:  // a reset
+        case 8:  // the end
+          in.body = field.bytes;
+          in.kind = Incoming::Kind::bad;
+          return in;
+        default:
+          break;
+      }
+    }
+    if (reader.malformed()) in.kind = Incoming::Kind::bad;
+    return in;
+  }
+
+ private:
+  static void read_accepted(View bytes, Incoming& in) {
+    protocol::Reader reader(bytes);
+    for (protocol::WireField field; reader.next(field);) {
+      if (field.number == 1) in.conversation = text_of(field.bytes);
+      if (field.number == 2) in.seq = field.value;
+      if (field.number == 5) in.kind = Incoming::Kind::bad;  // a duplicate: nothing was sent twice
+    }
+  }
+  static void read_event(View bytes, Incoming& in) {
+    protocol::Reader reader(bytes);
+    for (protocol::WireField field; reader.next(field);) {
+      if (field.number == 1) in.conversation = text_of(field.bytes);
+      if (field.number == 2) in.seq = field.value;
+      if (field.number == 3) in.sender = text_of(field.bytes);
+      if (field.number == 16) in.text = text_in(text_in(field.bytes));
+    }
+  }
+  // Field 1: of MessagePosted the content, of Content the text.
+  static std::string_view text_in(View bytes) {
+    protocol::Reader reader(bytes);
+    for (protocol::WireField field; reader.next(field);) {
+      if (field.number == 1) return text_of(field.bytes);
+    }
+    return {};
+  }
+  static std::string_view text_in(std::string_view bytes) { return text_in(std::as_bytes(std::span(bytes))); }
+};
+
+}  // namespace
+
+std::unique_ptr<Dialect> make_chatcore_dialect() { return std::make_unique<ChatcoreDialect>(); }
