@@ -17,10 +17,17 @@ namespace {
 struct Scenario {
   const char* name;
   const char* what;
+  unsigned clients;
+  bool bare;  // there is something to compare with
   Figures (*run)(Server&, const Options&);
 };
 constexpr Scenario scenarios[] = {
-    {"direct", "pairs: one sends, the other receives; each sender keeps --window messages under way", run_direct},
+    {"direct", "pairs; one sends, keeping --window messages under way, the other receives", 100, true, run_direct},
+    {"group", "the members of a group; one sends, all others receive", 500, true, run_group},
+    {"history", "readers of conversations of 500 messages; the newest page of 50, and any", 100, true, run_history},
+    {"idle", "sessions that are logged in and silent", 15'000, true, run_idle},
+    {"reconnect", "clients that come back at once, and have each missed --missed messages", 5'000, false,
+     run_reconnect},
 };
 
 const Scenario& scenario_of(const std::string& name) {
@@ -32,7 +39,9 @@ const Scenario& scenario_of(const std::string& name) {
 
 std::string description() {
   std::string text = "Measures the example server. Scenarios:\n";
-  for (const Scenario& scenario : scenarios) text += std::string("  ") + scenario.name + ": " + scenario.what + "\n";
+  for (const Scenario& scenario : scenarios) {
+    text += std::string("  ") + scenario.name + ": " + std::to_string(scenario.clients) + " " + scenario.what + "\n";
+  }
   return text;
 }
 
@@ -47,7 +56,8 @@ void describe(CLI::App& app, Options& options, bool& json) {
       ->check(CLI::IsMember({"memory", "process", "disk"}));
   add("--seconds", options.seconds, "Time measured")->check(CLI::PositiveNumber);
   add("--warm-up", options.warm_up, "Time before that, seconds")->check(CLI::NonNegativeNumber);
-  add("--pairs", options.pairs, "direct: pairs, two connections each")->check(CLI::PositiveNumber);
+  app.add_option("--clients,--pairs", options.clients, "Pairs, members, sessions: see above");
+  add("--missed", options.missed, "reconnect: what each has missed")->check(CLI::PositiveNumber);
   add("--window", options.window, "Messages a sender has under way; the server allows 64")->check(CLI::Range(1, 64));
   add("--bytes", options.bytes, "Text of a message")->check(CLI::Range(unsigned(body::least), 16u << 10));
   add("--rate", options.rate,
@@ -58,6 +68,9 @@ void describe(CLI::App& app, Options& options, bool& json) {
   app.add_option("--server-arg", options.server_arguments, "Passed on to the server; repeatable")
       ->allow_extra_args(false);
   add("--data", options.data, "Where the server's data directory is made, and removed");
+  app.add_flag("--bare", options.bare,
+               "Measure also, in turns, the plainest server that stores and forwards the same; print the ratios");
+  app.add_option("--rounds", options.rounds, "Runs, of which the medians count. Default: 1, or 3 with --bare");
   app.add_flag("!--no-pin", options.pin, "Do not pin the server to CPU 0 and this program to CPU 1");
   app.add_flag("--progress", options.progress, "Show progress where stderr is no terminal too");
   app.add_flag("--json", json, "One JSON object instead of a table");
@@ -73,6 +86,28 @@ int fail(const Options& options, bool json, const char* why) {
     std::puts(figures.dump().c_str());
   }
   return 1;
+}
+
+Figures run_once(const Scenario& scenario, const Options& options, bool bare) {
+  Server server(options, bare);
+  Figures figures = scenario.run(server, options);
+  show_progress(options, "");
+  return figures;
+}
+
+Figures run(const Scenario& scenario, const Options& options) {
+  std::vector<Figures> ours, bare;
+  for (unsigned round = 0; round < options.rounds; ++round) {
+    ours.push_back(run_once(scenario, options, false));
+    if (options.bare) bare.push_back(run_once(scenario, options, true));
+  }
+  Figures figures = medians(ours);
+  figures["rounds"] = options.rounds;
+  if (options.bare) {
+    figures["bare"] = medians(bare);
+    figures["ratios"] = ratios(ours, bare);
+  }
+  return figures;
 }
 
 }  // namespace
@@ -91,12 +126,14 @@ int main(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : 2;
   }
+  const Scenario& scenario = scenario_of(options.scenario);
+  if (options.bare && !scenario.bare) return std::fputs("chatcore-bench: no --bare for this scenario\n", stderr), 2;
+  if (options.clients == 0) options.clients = scenario.clients;
+  if (options.rounds == 0) options.rounds = options.bare ? 3 : 1;
   options.pin = options.pin && std::thread::hardware_concurrency() >= 2;
   try {
     if (options.pin) pin_this_thread(1);
-    Server server(options);
-    const Figures figures = scenario_of(options.scenario).run(server, options);
-    show_progress(options, "");
+    const Figures figures = run(scenario, options);
     json ? void(std::puts(figures.dump().c_str())) : print_table(figures);
     return 0;
   } catch (const std::exception& error) {

@@ -43,19 +43,42 @@ class ChatcoreDialect : public Dialect {
   std::string login(const std::string& user, std::string_view resume) const override {
     return call(1, protocol::Login{.token = user, .resume = Checkpoint{std::string(resume)}});
   }
-  std::string ping() const override { return call(2, protocol::Ping{}); }
+  std::string create_group(const std::vector<std::string>& members) const override {
+    CreateConversation request{.settings = {.title = "benchmark"}};
+    for (const std::string& member : members) request.members.push_back({.user = *UserId::make(member)});
+    return call(2, request);
+  }
+  std::string ping() const override { return call(3, protocol::Ping{}); }
   bool names_senders() const override { return true; }
 
   SendTemplate send(const std::string& to, const std::string& source, std::size_t bytes) const override {
-    const std::string text(bytes, '.');
-    SendTemplate made{.frame = call(SendTemplate::first, Send{.to = Direct{*UserId::make(to)},
-                                                              .content = {.text = text},
-                                                              .key = IdempotencyKey(source, SendTemplate::first)})};
-    made.call_at = place_of_number(made.frame, 0);
-    made.text_at = made.frame.find(text);
-    made.text_size = bytes;
-    made.number_at = place_of_number(made.frame, made.text_at + bytes);
-    return made;
+    return send_to(Direct{*UserId::make(to)}, source, bytes);
+  }
+  SendTemplate send_to_group(const std::string& group, const std::string& source, std::size_t bytes) const override {
+    return send_to(*ConversationId::make(group), source, bytes);
+  }
+  std::string read_history(std::uint64_t number, const std::string& of, std::uint64_t start) const override {
+    return call(number, ReadHistory{.conversation = *ConversationId::make(of), .start = start});
+  }
+
+  std::string checkpoint_of(View logged_in) const override {
+    const auto answer = protocol::decode<protocol::LoggedIn>(logged_in);
+    require(bool(answer) && !answer->reset, "a login was answered with nonsense, or a reset");
+    return answer->checkpoint.opaque;
+  }
+  std::string group_of(View created) const override {
+    const auto answer = protocol::decode<Accepted>(created);
+    require(bool(answer), "a group was answered with nonsense");
+    return std::string(answer->conversation.view());
+  }
+  void read_page(View page, const Row& row) const override {
+    protocol::Reader reader(page);
+    for (protocol::WireField field; reader.next(field);) {
+      if (field.number != 1) continue;
+      Incoming event;
+      read_event(field.bytes, event);
+      row(event.seq, event.text);
+    }
   }
 
   Incoming read(View frame) const override {
@@ -94,6 +117,17 @@ class ChatcoreDialect : public Dialect {
   }
 
  private:
+  static SendTemplate send_to(Target to, const std::string& source, std::size_t bytes) {
+    const std::string text(bytes, '.');
+    SendTemplate made{.frame = call(SendTemplate::first, Send{.to = std::move(to),
+                                                              .content = {.text = text},
+                                                              .key = IdempotencyKey(source, SendTemplate::first)})};
+    made.call_at = place_of_number(made.frame, 0);
+    made.text_at = made.frame.find(text);
+    made.text_size = bytes;
+    made.number_at = place_of_number(made.frame, made.text_at + bytes);
+    return made;
+  }
   static void read_accepted(View bytes, Incoming& in) {
     protocol::Reader reader(bytes);
     for (protocol::WireField field; reader.next(field);) {

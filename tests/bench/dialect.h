@@ -1,9 +1,11 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "body.h"
 #include "loop.h"
@@ -30,13 +32,24 @@ struct SendTemplate {
 // How a server is talked to: chatcore's protocol, or the bare server's.
 class Dialect {
  public:
+  using Row = std::function<void(std::uint64_t seq, std::string_view text)>;
+
   virtual ~Dialect() = default;
-  // Whole frames, with their length. A login is call 1.
+  // Whole frames, with their length. A login is call 1, making a group call 2, a ping call 3.
   virtual std::string login(const std::string& user, std::string_view resume = {}) const = 0;
-  virtual std::string ping() const = 0;  // empty: there is none
+  virtual std::string create_group(const std::vector<std::string>& members) const = 0;  // empty: there is always one
+  virtual std::string ping() const = 0;                                                 // empty: there is none
   virtual SendTemplate send(const std::string& to_user, const std::string& source, std::size_t bytes) const = 0;
+  virtual SendTemplate send_to_group(const std::string& group, const std::string& source, std::size_t bytes) const = 0;
+  // The page of 50 from `start` downward; 0: the newest.
+  virtual std::string read_history(std::uint64_t call, const std::string& conversation, std::uint64_t start) const = 0;
+
   virtual Incoming read(View frame) const = 0;
+  virtual std::string checkpoint_of(View logged_in) const = 0;
+  virtual std::string group_of(View created) const = 0;
+  virtual void read_page(View page, const Row&) const = 0;
   virtual bool names_senders() const = 0;
 };
 
 std::unique_ptr<Dialect> make_chatcore_dialect();
+std::unique_ptr<Dialect> make_bare_dialect();  // of a user only the number at the end of his name counts

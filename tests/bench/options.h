@@ -8,10 +8,11 @@ struct Options {
   std::string scenario{};
   std::string durability = "disk";
   double seconds = 5, warm_up = 1;
-  unsigned pairs = 100, window = 16, bytes = 128;
+  unsigned clients = 0, window = 16, bytes = 128, missed = 100;  // clients 0: the scenario's own
+  unsigned rounds = 0;                                           // 0: 3 with a comparison, 1 without
   double rate = 0;
   std::string server{};
   std::vector<std::string> server_arguments{};
   std::string data{};
-  bool pin = true, progress = false;
+  bool bare = false, pin = true, progress = false;
 };

@@ -1,5 +1,6 @@
 #include "report.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 
@@ -44,6 +45,53 @@ void print_rows(const Figures& figures, const std::string& before) {
 }
 
 }  // namespace
+
+namespace {
+
+double middle(std::vector<double> numbers) {
+  std::sort(numbers.begin(), numbers.end());
+  const std::size_t half = numbers.size() / 2;
+  return numbers.size() % 2 ? numbers[half] : (numbers[half - 1] + numbers[half]) / 2;
+}
+
+// `runs` at one name of each; none where one has no such thing.
+std::vector<Figures> column(const std::vector<Figures>& runs, const std::string& name) {
+  std::vector<Figures> values;
+  for (const Figures& run : runs) {
+    if (!run.contains(name) || run[name].is_null()) return {};
+    values.push_back(run[name]);
+  }
+  return values;
+}
+
+}  // namespace
+
+Figures medians(const std::vector<Figures>& runs) {
+  Figures result = runs[0];
+  for (auto& [name, value] : result.items()) {
+    const std::vector<Figures> values = column(runs, name);
+    if (values.empty()) continue;
+    if (value.is_object()) value = medians(values);
+    if (value.is_number()) value = middle({values.begin(), values.end()});
+  }
+  return result;
+}
+
+Figures ratios(const std::vector<Figures>& first, const std::vector<Figures>& second) {
+  Figures result = Figures::object();
+  for (const auto& [name, value] : first[0].items()) {
+    const std::vector<Figures> ours = column(first, name), theirs = column(second, name);
+    if (ours.empty() || theirs.empty()) continue;
+    if (value.is_object()) result[name] = ratios(ours, theirs);
+    if (!value.is_number()) continue;
+    std::vector<double> each;
+    for (std::size_t i = 0; i < ours.size(); ++i) {
+      if (theirs[i].get<double>() != 0) each.push_back(ours[i].get<double>() / theirs[i].get<double>());
+    }
+    if (!each.empty()) result[name] = middle(each);
+  }
+  return result;
+}
 
 void print_table(const Figures& figures) { print_rows(figures, ""); }
 

@@ -1,7 +1,8 @@
 #pragma once
 
-#include <functional>
 #include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
 
 #include "latency.h"
 #include "options.h"
@@ -13,6 +14,11 @@ using Figures = nlohmann::ordered_json;
 Figures no_figures(const Options&);
 void set_latency(Figures&, const Latency&);
 void print_table(const Figures&);
+
+// Of each number its median over the runs.
+Figures medians(const std::vector<Figures>&);
+// Of each number that both have, the median over the runs of first / second: a pair of runs was under the same sky.
+Figures ratios(const std::vector<Figures>& first, const std::vector<Figures>& second);
 
 // A line on stderr that says how far a run is.
 void show_progress(const Options&, const std::string& line);

@@ -17,18 +17,22 @@ std::string reason(const Incoming& in) {
 
 }  // namespace
 
-void log_in(Loop& loop, const Dialect& dialect, std::uint16_t port, const std::vector<std::string>& users) {
+void log_in(Loop& loop, const Dialect& dialect, std::uint16_t port, const std::vector<std::string>& users,
+            const std::function<void(const Link&, const Incoming&)>& logged_in) {
   constexpr std::size_t at_once = 200;
   std::size_t opened = 0, done = 0;
-  loop.on_frame = [&](Link&, View frame) {
+  loop.on_frame = [&](Link& link, View frame) {
     const Incoming in = dialect.read(frame);
     if (in.kind == Incoming::Kind::bad) throw Failure("a login was refused: " + reason(in));
-    if (in.kind == Incoming::Kind::answer) ++done;
+    if (in.kind != Incoming::Kind::answer) return;
+    if (logged_in) logged_in(link, in);
+    ++done;
   };
   const std::int64_t deadline = now_ns() + patience + static_cast<std::int64_t>(users.size()) * second / 500;
   while (done < users.size()) {
     for (; opened < users.size() && opened < done + at_once; ++opened) {
-      loop.queue(loop.connect(port), dialect.login(users[opened]));
+      const std::string source = "127.0.0." + std::to_string(1 + opened / 4000);
+      loop.queue(loop.connect(port, source.c_str()), dialect.login(users[opened]));
     }
     loop.turn(std::chrono::milliseconds(10));
     require(now_ns() < deadline, "not everyone could log in in time");
@@ -86,9 +90,10 @@ void Traffic::acknowledged(Sender& sender, const Incoming& in) {
           "an answer to a call that is not under way");
   sender.under_way[number % sender.under_way.size()] = false;
   check_seq(sender, number, in.seq);
+  if (sender.conversation.empty()) sender.conversation = in.conversation;
   ++sender.acknowledged;
   ++acknowledged_;
-  if (sending_ && options_.rate == 0) send(sender, loop_.arrived());
+  if (sending_ && options_.rate == 0 && sender.sent < most_) send(sender, loop_.arrived());
 }
 
 void Traffic::delivered(Receiver& receiver, const Incoming& in) {
@@ -148,24 +153,37 @@ Traffic::Moment Traffic::moment(const Child& server) const {
   return {now_ns(), server.cpu_seconds(), own_cpu_seconds(), acknowledged_, delivered_};
 }
 
-void Traffic::drain() {
-  std::uint64_t expected = 0;
-  for (const Sender& sender : senders_) expected += sender.sent * sender.receivers;
-  const std::int64_t deadline = now_ns() + patience;
-  while (acknowledged_ < sent_ || delivered_ < expected) {
+void Traffic::drain(std::int64_t patience_ns) {
+  const auto expected = [&] {
+    std::uint64_t sum = 0;
+    for (const Sender& sender : senders_) sum += sender.sent * sender.receivers;
+    return sum;
+  };
+  const std::int64_t deadline = now_ns() + patience_ns;
+  while (acknowledged_ < sent_ || delivered_ < expected()) {
     loop_.turn(std::chrono::milliseconds(10));
     require(now_ns() < deadline, "messages were not acknowledged, or not delivered");
   }
 }
 
-Figures Traffic::run(const Child& server) {
+void Traffic::begin() {
   sending_ = true;
   began_ = pinged_ = now_ns();
-  if (options_.rate == 0) {
-    for (Sender& sender : senders_) {
-      for (unsigned i = 0; i < options_.window; ++i) send(sender, now_ns());
-    }
+  if (options_.rate > 0) return;
+  for (Sender& sender : senders_) {
+    for (unsigned i = 0; i < options_.window && sender.sent < most_; ++i) send(sender, now_ns());
   }
+}
+
+void Traffic::send_each(std::uint64_t messages) {
+  most_ = messages;
+  begin();
+  drain(patience + static_cast<std::int64_t>(messages * senders_.size()) * second / 5'000);
+  sending_ = false;
+}
+
+Figures Traffic::run(const Child& server) {
+  begin();
   play_until(began_ + static_cast<std::int64_t>(options_.warm_up * second), "warming up");
   measuring_ = true;
   const Moment first = moment(server);
@@ -173,7 +191,7 @@ Figures Traffic::run(const Child& server) {
   const Moment last = moment(server);
   measuring_ = sending_ = false;
   const std::size_t rss = server.rss_bytes();
-  drain();
+  drain(patience);
 
   const double seconds = static_cast<double>(last.time - first.time) / second;
   const auto deliveries = static_cast<double>(last.delivered - first.delivered);

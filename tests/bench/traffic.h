@@ -20,12 +20,16 @@ class Traffic {
   void add_sender(Link&, std::string user, SendTemplate);
   void add_receiver(Link&);  // of the last sender's messages
 
-  Figures run(const Child& server);  // warms up, measures, waits for what is under way
+  // Warms up, measures, and waits for what is under way.
+  Figures run(const Child& server);
+  // Each sender sends so many and no more; returns when all are there.
+  void send_each(std::uint64_t messages);
+  const std::string& conversation(std::size_t sender) const { return senders_[sender].conversation; }
 
  private:
   struct Sender {
     Link* link{};
-    std::string user{};
+    std::string user{}, conversation{};
     SendTemplate form{};
     std::uint64_t sent{}, acknowledged{}, receivers{};
     std::int64_t base = -1;         // seq - number; -1: not known
@@ -46,9 +50,10 @@ class Traffic {
   void delivered(Receiver&, const Incoming&);
   void check_seq(Sender&, std::uint64_t number, std::uint64_t seq);
   void send(Sender&, std::int64_t time_ns);
+  void begin();
   void play_until(std::int64_t end, const char* what);
   void send_what_is_due(std::int64_t now);
-  void drain();
+  void drain(std::int64_t patience_ns);
   Moment moment(const Child&) const;
 
   Loop& loop_;
@@ -59,10 +64,12 @@ class Traffic {
   std::vector<Receiver> receiver_of_{};  // by link
   bool sending_ = false, measuring_ = false;
   std::uint64_t acknowledged_ = 0, delivered_ = 0, sent_ = 0;
+  std::uint64_t most_ = UINT64_MAX;  // messages of a sender
   std::int64_t began_ = 0, pinged_ = 0;
   std::uint64_t due_ = 0;  // messages that a fixed rate has had until now
   Latency latency_{};
 };
 
-// Logs all links in, and returns when all are. Some hundred at a time.
-void log_in(Loop&, const Dialect&, std::uint16_t port, const std::vector<std::string>& users);
+// Connects and logs in, and returns when all are. Some hundred at a time, from several addresses.
+void log_in(Loop&, const Dialect&, std::uint16_t port, const std::vector<std::string>& users,
+            const std::function<void(const Link&, const Incoming&)>& logged_in = {});

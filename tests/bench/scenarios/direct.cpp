@@ -1,20 +1,20 @@
 #include "scenarios/scenarios.h"
 #include "traffic.h"
 
-// Pairs: alice-i sends to bob-i, who only receives.
+// Pairs: alice sends to bob, who only receives.
 Figures run_direct(Server& server, const Options& options) {
-  std::vector<std::string> users;
-  for (unsigned i = 0; i < options.pairs; ++i) users.push_back("alice-" + std::to_string(i));
-  for (unsigned i = 0; i < options.pairs; ++i) users.push_back("bob-" + std::to_string(i));
+  server.start();
+  const std::size_t pairs = options.clients;
+  const std::vector<std::string> alices = named("alice", 0, pairs), bobs = named("bob", pairs, pairs);
   Loop loop;
   const Dialect& dialect = server.dialect();
-  log_in(loop, dialect, server.process().port(), users);
+  log_in(loop, dialect, server.process().port(), alices);
+  log_in(loop, dialect, server.process().port(), bobs);
 
   Traffic traffic(loop, dialect, options);
-  for (std::size_t i = 0; i < options.pairs; ++i) {
-    traffic.add_sender(loop.links()[i], users[i],
-                       dialect.send(users[options.pairs + i], "phone-" + std::to_string(i), options.bytes));
-    traffic.add_receiver(loop.links()[options.pairs + i]);
+  for (std::size_t i = 0; i < pairs; ++i) {
+    traffic.add_sender(loop.links()[i], alices[i], dialect.send(bobs[i], "phone-" + std::to_string(i), options.bytes));
+    traffic.add_receiver(loop.links()[pairs + i]);
   }
   return traffic.run(server.process());
 }
