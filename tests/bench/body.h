@@ -1,5 +1,6 @@
 #pragma once
 
+#define XXH_INLINE_ALL  // it is on the way of every delivery
 #include <xxhash.h>
 
 #include <array>

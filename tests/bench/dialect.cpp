@@ -4,8 +4,8 @@
 
 #include <cstring>
 
+#include "fields.h"
 #include "protocol/codec.h"
-#include "protocol/wire.h"
 
 using namespace chatcore;
 
@@ -72,8 +72,7 @@ class ChatcoreDialect : public Dialect {
     return std::string(answer->conversation.view());
   }
   void read_page(View page, const Row& row) const override {
-    protocol::Reader reader(page);
-    for (protocol::WireField field; reader.next(field);) {
+    for (Fields field(page); field.next();) {
       if (field.number != 1) continue;
       Incoming event;
       read_event(field.bytes, event);
@@ -83,8 +82,7 @@ class ChatcoreDialect : public Dialect {
 
   Incoming read(View frame) const override {
     Incoming in;
-    protocol::Reader reader(frame);
-    for (protocol::WireField field; reader.next(field);) {
+    for (Fields field(frame); field.next();) {
       switch (field.number) {
         case 1:
           in.kind = Incoming::Kind::answer;
@@ -112,7 +110,6 @@ class ChatcoreDialect : public Dialect {
           break;
       }
     }
-    if (reader.malformed()) in.kind = Incoming::Kind::bad;
     return in;
   }
 
@@ -129,16 +126,14 @@ class ChatcoreDialect : public Dialect {
     return made;
   }
   static void read_accepted(View bytes, Incoming& in) {
-    protocol::Reader reader(bytes);
-    for (protocol::WireField field; reader.next(field);) {
+    for (Fields field(bytes); field.next();) {
       if (field.number == 1) in.conversation = text_of(field.bytes);
       if (field.number == 2) in.seq = field.value;
       if (field.number == 5) in.kind = Incoming::Kind::bad;  // a duplicate: nothing was sent twice
     }
   }
   static void read_event(View bytes, Incoming& in) {
-    protocol::Reader reader(bytes);
-    for (protocol::WireField field; reader.next(field);) {
+    for (Fields field(bytes); field.next();) {
       if (field.number == 1) in.conversation = text_of(field.bytes);
       if (field.number == 2) in.seq = field.value;
       if (field.number == 3) in.sender = text_of(field.bytes);
@@ -147,8 +142,7 @@ class ChatcoreDialect : public Dialect {
   }
   // Field 1: of MessagePosted the content, of Content the text.
   static std::string_view text_in(View bytes) {
-    protocol::Reader reader(bytes);
-    for (protocol::WireField field; reader.next(field);) {
+    for (Fields field(bytes); field.next();) {
       if (field.number == 1) return text_of(field.bytes);
     }
     return {};
