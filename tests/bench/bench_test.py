@@ -1,0 +1,58 @@
+#!/usr/bin/env python3
+"""Runs every scenario of chatcore-bench for a moment, and the micro-benchmarks: nothing is measured here but that they
+work, and find no error.
+
+    bench_test.py PROGRAM_DIRECTORY
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+
+KEYS = {"scenario", "durability", "messages_per_second", "deliveries_per_second", "latency_ms",
+        "server_cpu_us_per_message", "server_cpu_us_per_delivery", "server_rss_bytes", "bytes_per_idle_session",
+        "errors"}
+RUNS = [
+    (["direct", "--pairs", "5"], ["messages_per_second", "latency_ms"]),
+    (["direct", "--pairs", "5", "--rate", "200", "--durability", "process"], ["messages_per_second", "latency_ms"]),
+    (["direct", "--pairs", "5", "--bare", "--rounds", "1"], ["bare", "ratios"]),
+    (["direct", "--pairs", "5", "--durability", "memory"], ["server_cpu_us_per_delivery"]),
+    (["group", "--clients", "20", "--bare", "--rounds", "2"], ["deliveries_per_second", "ratios"]),
+    (["history", "--clients", "3", "--bare", "--rounds", "1"], ["newest", "block_cache", "ratios"]),
+    (["idle", "--clients", "50", "--bare", "--rounds", "1"], ["bytes_per_idle_session"]),
+    (["reconnect", "--clients", "20"], ["resumed_after_seconds"]),
+]
+
+
+def run(words, data):
+    done = subprocess.run(words, cwd=data, capture_output=True, text=True, timeout=120, check=False)
+    if done.returncode != 0:
+        sys.exit(f"{' '.join(words)}: exit code {done.returncode}\n{done.stdout}{done.stderr}")
+    return done.stdout
+
+
+def main():
+    programs = os.path.abspath(sys.argv[1])
+    bench = os.path.join(programs, "chatcore-bench")
+    with tempfile.TemporaryDirectory() as data:
+        for words, expected in RUNS:
+            words = [bench, *words, "--seconds", "0.2", "--warm-up", "0.1", "--no-pin", "--data", data, "--json"]
+            figures = json.loads(run(words, data))
+            missing = [key for key in KEYS if key not in figures] + [key for key in expected if not figures.get(key)]
+            if missing or figures["errors"] != 0:
+                sys.exit(f"{' '.join(words)}: missing {missing}: {figures}")
+        if os.listdir(data):
+            sys.exit(f"left behind: {os.listdir(data)}")
+        refused = subprocess.run([bench, "direct", "--json", "--server", "/bin/false", "--data", data],
+                                 capture_output=True, text=True, timeout=60, check=False)
+        if refused.returncode != 1 or json.loads(refused.stdout)["errors"] == 0:
+            sys.exit("a server that does not start is no error")
+        output = run([os.path.join(programs, "chatcore-microbench"), "--benchmark_min_time=0.001"], data)
+        if "ERROR" in output:
+            sys.exit(output)
+
+
+if __name__ == "__main__":
+    main()
