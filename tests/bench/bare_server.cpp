@@ -41,6 +41,7 @@ struct Message {
 struct Settings {
   std::string data{}, durability = "disk";
   std::size_t recent = 0;
+  std::string fault{};
 };
 
 class Server {
@@ -59,6 +60,7 @@ class Server {
   void frame(Connection&, std::string_view);
   void write();
   void forward();
+  void put_event(std::string& out, const Message&);
   void send_to_all(const Connection& but);
   void page(Connection&, std::uint32_t of, std::string_view call, std::uint64_t start);
   Log& log_of(std::uint32_t);
@@ -75,6 +77,7 @@ class Server {
   std::deque<std::string> received_{};  // what this turn's messages lie in
   std::vector<Message> messages_{};
   std::string shared_{};  // what goes to everyone
+  unsigned events_ = 0;
 };
 
 std::string key_of(std::uint32_t log, std::uint64_t seq) {
@@ -224,11 +227,7 @@ void Server::forward() {
     }
     if (message.to == everyone) sender_to_all = message.from;
     if (message.to == everyone || (message.to < by_id_.size() && by_id_[message.to])) {
-      std::string& event = message.to == everyone ? shared_ : out(*by_id_[message.to]);
-      put_length(event, 9 + message.text.size());
-      event.push_back('e');
-      put(event, message.seq);
-      event.append(message.text);
+      put_event(message.to == everyone ? shared_ : out(*by_id_[message.to]), message);
     }
     std::string& answer = out(*message.from);
     put_length(answer, 1 + call_size + 12);
@@ -240,6 +239,18 @@ void Server::forward() {
   if (sender_to_all) send_to_all(*sender_to_all);
   messages_.clear();
   received_.clear();
+}
+
+void Server::put_event(std::string& out, const Message& message) {
+  const bool faulty = !settings_.fault.empty() && ++events_ == 50;
+  if (faulty && settings_.fault == "lose") return;
+  const std::size_t at = out.size();
+  put_length(out, 9 + message.text.size());
+  out.push_back('e');
+  put(out, faulty && settings_.fault == "seq" ? message.seq + 1 : message.seq);
+  out.append(message.text);
+  if (faulty && settings_.fault == "text") out.back() ^= 1;
+  if (faulty && settings_.fault == "twice") out.append(out.substr(at));
 }
 
 // One gathered send each, without a copy where the socket takes it.
@@ -322,6 +333,8 @@ int main(int argc, char** argv) {
   app.add_option("--data", settings.data, "Directory of the store");
   app.add_option("--durability", settings.durability, "memory: nothing is stored; process: not synced; disk");
   app.add_option("--recent", settings.recent, "Rows of a log kept in memory");
+  app.add_option("--fault", settings.fault, "Does this to the 50th event, to see whether it is noticed")
+      ->check(CLI::IsMember({"lose", "seq", "text", "twice"}));
   CLI11_PARSE(app, argc, argv);
   signal(SIGTERM, [](int) { _exit(0); });
   try {

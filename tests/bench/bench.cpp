@@ -70,6 +70,8 @@ void describe(CLI::App& app, Options& options, bool& json) {
   add("--data", options.data, "Where the server's data directory is made, and removed");
   app.add_flag("--bare", options.bare,
                "Measure also, in turns, the plainest server that stores and forwards the same; print the ratios");
+  app.add_option("--bare-arg", options.bare_arguments, "Passed on to the bare server; repeatable")
+      ->allow_extra_args(false);
   app.add_option("--rounds", options.rounds, "Runs, of which the medians count. Default: 1, or 3 with --bare");
   app.add_flag("!--no-pin", options.pin, "Do not pin the server to CPU 0 and this program to CPU 1");
   app.add_flag("--progress", options.progress, "Show progress where stderr is no terminal too");
@@ -88,9 +90,20 @@ int fail(const Options& options, bool json, const char* why) {
   return 1;
 }
 
+// The server's own counters, over all of its life: "messages 5, ... commits 2, ...".
+void add_counters(Figures& figures, const std::string& said) {
+  const auto counter = [&](const std::string& name) {
+    const std::size_t at = said.rfind(name);
+    return at == std::string::npos ? 0.0 : std::atof(said.c_str() + at + name.size());
+  };
+  const double messages = counter("messages "), commits = counter(" commits ");
+  if (commits > 0) figures["messages_per_commit"] = messages / commits;
+}
+
 Figures run_once(const Scenario& scenario, const Options& options, bool bare) {
   Server server(options, bare);
   Figures figures = scenario.run(server, options);
+  add_counters(figures, server.stop());
   show_progress(options, "");
   return figures;
 }

@@ -25,6 +25,9 @@ RUNS = [
     (["reconnect", "--clients", "20"], ["resumed_after_seconds"]),
 ]
 
+# What a broken server does, and what has to be said of it.
+FAULTS = {"lose": "is missing", "twice": "comes twice", "seq": "a seq is not", "text": "the checksum"}
+
 
 def run(words, data):
     done = subprocess.run(words, cwd=data, capture_output=True, text=True, timeout=120, check=False)
@@ -45,6 +48,12 @@ def main():
                 sys.exit(f"{' '.join(words)}: missing {missing}: {figures}")
         if os.listdir(data):
             sys.exit(f"left behind: {os.listdir(data)}")
+        for fault, why in FAULTS.items():
+            done = subprocess.run([bench, "direct", "--pairs", "5", "--seconds", "0.2", "--warm-up", "0.1", "--no-pin",
+                                   "--data", data, "--bare", "--bare-arg=--fault", f"--bare-arg={fault}", "--json"],
+                                  capture_output=True, text=True, timeout=60, check=False)
+            if done.returncode != 1 or why not in json.loads(done.stdout)["error"]:
+                sys.exit(f"fault {fault} is not noticed: {done.stdout}{done.stderr}")
         refused = subprocess.run([bench, "direct", "--json", "--server", "/bin/false", "--data", data],
                                  capture_output=True, text=True, timeout=60, check=False)
         if refused.returncode != 1 or json.loads(refused.stdout)["errors"] == 0:

@@ -61,7 +61,7 @@ Child::~Child() {
     ::kill(pid_, SIGKILL);
     waitpid(pid_, nullptr, 0);
   }
-  if (output_ >= 0) close(output_);
+  close(output_);
 }
 
 void Child::wait_until_it_listens(const std::string& program) {
@@ -91,12 +91,18 @@ std::size_t Child::rss_bytes() const {
   throw Failure("the server's memory can't be read");
 }
 
-void Child::stop() {
+std::string Child::stop() {
   ::kill(pid_, SIGTERM);
+  std::string said;
+  char bytes[512];
+  for (ssize_t count; (count = read(output_, bytes, sizeof bytes)) > 0;) {
+    said.append(bytes, static_cast<std::size_t>(count));
+  }
   int status = 0;
   waitpid(pid_, &status, 0);
   pid_ = -1;
   require(WIFEXITED(status) && WEXITSTATUS(status) == 0, "the server did not stop cleanly");
+  return said;
 }
 
 TemporaryDirectory::TemporaryDirectory(const std::string& parent)

@@ -19,7 +19,7 @@ class Child {
   std::uint16_t port() const { return port_; }
   double cpu_seconds() const;
   std::size_t rss_bytes() const;
-  void stop();  // SIGTERM; throws where it does not end well
+  std::string stop();  // SIGTERM, and what it says at its end; throws where it does not end well
 
  private:
   void wait_until_it_listens(const std::string& program);

@@ -12,7 +12,7 @@ struct Options {
   unsigned rounds = 0;                                           // 0: 3 with a comparison, 1 without
   double rate = 0;
   std::string server{};
-  std::vector<std::string> server_arguments{};
+  std::vector<std::string> server_arguments{}, bare_arguments{};
   std::string data{};
   bool bare = false, pin = true, progress = false;
 };

@@ -72,7 +72,8 @@ Figures medians(const std::vector<Figures>& runs) {
     const std::vector<Figures> values = column(runs, name);
     if (values.empty()) continue;
     if (value.is_object()) value = medians(values);
-    if (value.is_number()) value = middle({values.begin(), values.end()});
+    if (value.is_number_float()) value = middle({values.begin(), values.end()});
+    if (value.is_number_integer()) value = std::llround(middle({values.begin(), values.end()}));
   }
   return result;
 }

@@ -13,6 +13,7 @@ void Server::start(const std::vector<std::string>& arguments) {
   if (bare_) {
     const auto here = std::filesystem::canonical("/proc/self/exe").parent_path();
     words = {(here / "bare_server").string(), "--data", data_.path(), "--durability", options_.durability};
+    words.insert(words.end(), options_.bare_arguments.begin(), options_.bare_arguments.end());
   } else {
     words = {options_.server, "--insecure-dev-auth", "--listen", "127.0.0.1", "--port", "0", "--backlog", "8192"};
     if (options_.durability == "memory") {

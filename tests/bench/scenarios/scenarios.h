@@ -14,7 +14,7 @@ class Server {
  public:
   Server(const Options&, bool bare);
   void start(const std::vector<std::string>& arguments = {});
-  void stop() { child_->stop(); }
+  std::string stop() { return child_->stop(); }  // what it says at its end
   Child& process() { return *child_; }
   const Dialect& dialect() const { return *dialect_; }
   bool bare() const { return bare_; }
