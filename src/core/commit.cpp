@@ -12,12 +12,13 @@ namespace chatcore {
 inline namespace v1 {
 namespace core {
 
-const Frame& Publication::shown_to(const UserId& user) const {
+Frame Publication::shown_to(const UserId& user) const {
   if (blind) {
     const Membership* reader = to->find(user);
     if (!reader || !reader->sees(target)) return blind;
   }
-  return sender == user ? with_key : frame;
+  if (key.empty() || sender != user) return frame;
+  return std::make_shared<const Bytes>(protocol::push_with_key(*frame, key));
 }
 
 // ---- the seq is given out
@@ -31,6 +32,7 @@ void Conversation::assign(Attempt attempt, Draft& draft) {
   }
   const Seq first = assigned_.head + 1;
   const TimePoint wall = core.clock->wall();
+  const std::uint64_t now = core.now();
   RosterPtr before = assigned_.roster;
   if (draft.after_) {
     const Seq head = assigned_.head;
@@ -41,22 +43,20 @@ void Conversation::assign(Attempt attempt, Draft& draft) {
   if (draft.replaced_) replace_target(draft);
   for (auto& fresh : draft.events_) {
     Event event{id_, ++assigned_.head, attempt.by.who.user, wall, std::move(fresh.body), {}};
-    protocol::Origin origin{.age = core.now(), .floor = floor_, .base = durable_.head};
+    protocol::Origin origin{.age = now, .floor = floor_, .base = durable_.head};
     if (event.seq == first) {
-      origin.key = attempt.key;
+      origin.key = std::move(attempt.key);
       origin.digest = attempt.digest;
     }
     const Bytes bytes = protocol::encode(event);
     next_.change->events.push_back({fresh.log, event.seq, protocol::encode_record(bytes, origin)});
     Publication publication{.frame = std::make_shared<const Bytes>(protocol::encode_event_push(bytes)),
                             .sender = attempt.by.who.user,
+                            .key = origin.key,
                             .session = attempt.by.session,
                             .seq = event.seq,
                             .age = origin.age,
                             .to = audience};
-    publication.with_key = origin.key.empty()
-                               ? publication.frame
-                               : std::make_shared<const Bytes>(protocol::encode_event_push(bytes, origin.key));
     if (const auto* changed = event.as<MessageChanged>()) {
       publication.target = changed->target;
       const auto& all = audience->all();
@@ -64,12 +64,12 @@ void Conversation::assign(Attempt attempt, Draft& draft) {
                       [&](const Membership& m) { return m.active() && !m.sees(changed->target); })) {
         publication.blind = publication.frame;
       }
-      show_changed(publication, std::move(event), *draft.replaced_, origin.key);
+      show_changed(publication, std::move(event), *draft.replaced_);
     }
+    if (publication.seq == first) attempt.key = std::move(origin.key);
     next_.publications.push_back(std::move(publication));
   }
   std::move(draft.rows_.begin(), draft.rows_.end(), std::back_inserter(next_.change->rows));
-  const std::uint64_t now = core.now();
   keys_.use(attempt.by.who.user, attempt.key, {first, wall, attempt.digest, now});
   keys_.spill(durable_.head, now, next_.change->rows);
   next_.change->new_head = assigned_.head;
@@ -80,15 +80,12 @@ void Conversation::assign(Attempt attempt, Draft& draft) {
 }
 
 // A change is shown with what it made, stored without.
-void Conversation::show_changed(Publication& publication, Event event, const MessagePosted& now,
-                                const IdempotencyKey& key) const {
+void Conversation::show_changed(Publication& publication, Event event, const MessagePosted& now) const {
   MessageChanged shown = *event.as<MessageChanged>();
   shown.now = now;
   event.body = std::move(shown);
   const Bytes bytes = protocol::encode(event);
   publication.frame = std::make_shared<const Bytes>(protocol::encode_event_push(bytes));
-  publication.with_key =
-      key.empty() ? publication.frame : std::make_shared<const Bytes>(protocol::encode_event_push(bytes, key));
 }
 
 // The target's own row gets its new state, and keeps the key and digest that made it. Changes to it in the same commit
@@ -105,7 +102,7 @@ void Conversation::replace_target(Draft& draft) {
       if (change.seq != publication.seq) continue;
       const auto stored = protocol::decode_record(change.bytes);
       auto changed = stored ? protocol::decode<Event>(stored->event) : stored.error();
-      if (changed) show_changed(publication, std::move(*changed), *draft.replaced_, stored->origin.key);
+      if (changed) show_changed(publication, std::move(*changed), *draft.replaced_);
     }
   }
   for (OwnedEvent& waiting : next_.change->events) {
@@ -114,8 +111,6 @@ void Conversation::replace_target(Draft& draft) {
     for (Publication& publication : next_.publications) {
       if (publication.seq != event.seq) continue;
       publication.frame = std::make_shared<const Bytes>(protocol::encode_event_push(bytes));
-      publication.with_key =
-          std::make_shared<const Bytes>(protocol::encode_event_push(bytes, draft.target_->origin.key));
     }
     return;
   }

@@ -14,6 +14,7 @@ namespace core {
 namespace {
 constexpr std::size_t inbound_bound = 256 << 10;
 constexpr std::size_t frames_a_send = 64;
+constexpr std::size_t frames_a_drain = 16;
 
 bool is_page(std::uint16_t request) {
   switch (static_cast<RequestId>(request)) {
@@ -54,7 +55,7 @@ void ConnectionSession::receive(std::span<const std::byte> frame) {
   bool pause = false;
   {
     std::lock_guard lock(inbound_mutex_);
-    inbound_.emplace_back(frame.begin(), frame.end());
+    inbound_.push(Bytes(frame.begin(), frame.end()));
     inbound_bytes_ += frame.size();
     if (inbound_bytes_ > inbound_bound) pause = !std::exchange(is_paused_, true);
     if (!std::exchange(drain_posted_, true)) post_drain();
@@ -115,27 +116,33 @@ bool ConnectionSession::may_read() const {
          under_way_ < core_.limits.session_requests && !half_full();
 }
 
-// One frame an item. One that was posted before the session moved is not for here.
+// A few frames an item. One that was posted before the session moved is not for here.
 void ConnectionSession::drain(Shard* at) {
-  Bytes frame;
-  bool unpause = false, pause = false, found = false;
-  {
-    std::lock_guard lock(inbound_mutex_);
-    if (where_ != at) return;
-    const bool reads = may_read();
-    if (reads && !inbound_.empty()) {
-      frame = std::move(inbound_.front());
-      inbound_.pop_front();
-      inbound_bytes_ -= frame.size();
-      found = true;
+  bool more = true;
+  for (std::size_t n = 1; more; ++n) {
+    std::optional<Bytes> frame;
+    bool unpause = false, pause = false;
+    {
+      std::lock_guard lock(inbound_mutex_);
+      if (where_ != at) return;
+      const bool reads = may_read();
+      if (reads && !inbound_.empty()) {
+        frame = std::move(inbound_.front());
+        inbound_.pop();
+        inbound_bytes_ -= frame->size();
+      }
+      if (!reads) pause = !std::exchange(is_paused_, true);
+      if (reads && inbound_.empty()) unpause = std::exchange(is_paused_, false);
+      more = reads && !inbound_.empty();
+      drain_posted_ = more && n >= frames_a_drain;
+      if (drain_posted_) {
+        post_drain();
+        more = false;
+      }
     }
-    if (!reads) pause = !std::exchange(is_paused_, true);
-    if (reads && inbound_.empty()) unpause = std::exchange(is_paused_, false);
-    drain_posted_ = reads && !inbound_.empty();
-    if (drain_posted_) post_drain();
+    if (pause || unpause) tell_paused();
+    if (frame && phase_ != Phase::closing && phase_ != Phase::gone) handle(*frame);
   }
-  if (pause || unpause) tell_paused();
-  if (found && phase_ != Phase::closing && phase_ != Phase::gone) handle(frame);
 }
 
 void ConnectionSession::handle(const Bytes& bytes) {
@@ -171,7 +178,7 @@ void ConnectionSession::request(const protocol::ClientFrame& frame) {
   core_.requests->dispatch(*home, caller(), frame.request, frame.body,
                            [self = shared_from_this(), home, call = frame.call, reserved](Result<Bytes> result) {
                              static_cast<ConnectionSession&>(*self).core_.under_way.fetch_sub(1);
-                             home->post([self, call, reserved, result = std::move(result)]() mutable {
+                             home->run([self, call, reserved, result = std::move(result)]() mutable {
                                auto& session = static_cast<ConnectionSession&>(*self);
                                session.reserved_ -= reserved;
                                session.answer(call, std::move(result));
@@ -328,7 +335,7 @@ void ConnectionSession::queue(Frame frame) {
   if (outbox_.empty()) progress_ = core_.clock->steady();
   outbox_bytes_ += frame->size();
   add(core_.counters.outbox_bytes, frame->size());
-  outbox_.push_back(std::move(frame));
+  outbox_.push(std::move(frame));
   if (!std::exchange(is_ready_, true)) shard()->ready(shared_from_this());
 }
 
@@ -342,22 +349,20 @@ void ConnectionSession::send_queued() {
   if (phase_ == Phase::gone || is_full_) return;
   const bool was_half_full = half_full();
   while (!outbox_.empty() && !is_full_) {
-    std::array<Frame, frames_a_send> frames;
-    const std::size_t count = std::min(outbox_.size(), frames.size());
-    std::copy_n(outbox_.begin(), count, frames.begin());
+    const std::size_t count = std::min(outbox_.size(), frames_a_send);
     SendResult sent;
     {
       std::lock_guard lock(connection_mutex_);
       if (!connection_) return;
-      guarded(core_, [&] { sent = connection_->send(std::span<const Frame>(frames).first(count)); });
+      guarded(core_, [&] { sent = connection_->send(outbox_.all().first(count)); });
     }
     if (sent.closed) return;
     const std::size_t taken = std::min(sent.taken, count);
-    for (std::size_t i = 0; i < taken; ++i) {
-      outbox_bytes_ -= outbox_.front()->size();
-      sub(core_.counters.outbox_bytes, outbox_.front()->size());
-      outbox_.pop_front();
-    }
+    std::size_t bytes = 0;
+    for (const Frame& frame : outbox_.all().first(taken)) bytes += frame->size();
+    outbox_.pop(taken);
+    outbox_bytes_ -= bytes;
+    sub(core_.counters.outbox_bytes, bytes);
     is_full_ = taken < count;
     if (taken != 0) progress_ = core_.clock->steady();
   }

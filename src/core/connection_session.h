@@ -1,10 +1,10 @@
 #pragma once
 
-#include <deque>
 #include <mutex>
 
 #include "core/link_target.h"
 #include "core/session.h"
+#include "core/slim_queue.h"
 #include "protocol/codec.h"
 
 namespace chatcore {
@@ -64,7 +64,7 @@ class ConnectionSession final : public Session, public detail::LinkTarget {
   Phase phase_ = Phase::login;
   Error close_reason_{};
   SteadyTime since_{};
-  std::deque<Frame> outbox_;
+  SlimQueue<Frame> outbox_;
   std::size_t outbox_bytes_ = 0;
   bool is_ready_ = false, is_full_ = false;
   unsigned under_way_ = 0;
@@ -73,7 +73,7 @@ class ConnectionSession final : public Session, public detail::LinkTarget {
   std::atomic<std::int64_t> heard_{0};  // steady, ns
 
   std::mutex inbound_mutex_;  // guards what follows
-  std::deque<Bytes> inbound_;
+  SlimQueue<Bytes> inbound_;
   std::size_t inbound_bytes_ = 0;
   bool drain_posted_ = false, is_paused_ = false;
   bool is_moving_ = false;  // to where_, which has not welcomed it yet

@@ -81,7 +81,6 @@ void Conversation::loaded(Result<LoadedConversation> result) {
     // out since: for one who comes back with them it counts as newer.
     const Frame frame = std::make_shared<const Bytes>(protocol::encode_head_moved({id_, durable_.head}));
     publish({{.frame = frame,
-              .with_key = frame,
               .seq = durable_.head,
               .age = last_used_,
               .to = audience_of(shard_.core(), before, durable_.roster)}},
@@ -112,6 +111,10 @@ void Conversation::change(Attempt attempt, Apply apply) {
           self->change(std::move(attempt), std::move(apply));
         });
     return;
+  }
+  if (phase_ == Phase::ready) {
+    last_used_ = shard_.core().now();
+    return proceed(std::move(attempt), std::move(apply));
   }
   when_ready([self = shared_from_this(), attempt = std::move(attempt), apply = std::move(apply)](Status ready) mutable {
     if (!ready) return self->refuse(attempt, ready.error());

@@ -91,17 +91,17 @@ using Apply = Function<Status(Draft&)>;
 
 // An event on its way to those who may see it.
 struct Publication {
-  Frame frame{};     // for everyone
-  Frame with_key{};  // for the sender's own sessions
-  Frame blind{};     // of a change to what not all can see: for those who can't
-  Seq target{};      // of a change
+  Frame frame{};  // for everyone
+  Frame blind{};  // of a change to what not all can see: for those who can't
+  Seq target{};   // of a change
   UserId sender{};
+  IdempotencyKey key{};     // only the sender's own sessions see it
   std::uint64_t session{};  // the one it came through: it has the acknowledgement
   Seq seq{};
   std::uint64_t age{};
   RosterPtr to{};  // who may see it: decided when the seq was given out
 
-  const Frame& shown_to(const UserId&) const;
+  Frame shown_to(const UserId&) const;
 };
 using Publications = std::shared_ptr<const std::vector<Publication>>;
 
@@ -173,7 +173,7 @@ class Conversation : public std::enable_shared_from_this<Conversation> {
   void refuse(Attempt&, Error);
 
   void replace_target(Draft&);
-  void show_changed(Publication&, Event, const MessagePosted& now, const IdempotencyKey&) const;
+  void show_changed(Publication&, Event, const MessagePosted& now) const;
   const Bytes* unwritten(Seq) const;
   void committed(const Status&, std::uint64_t batch);
   void publish(std::vector<Publication>, std::uint64_t batch);

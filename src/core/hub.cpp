@@ -12,6 +12,7 @@ inline namespace v1 {
 namespace core {
 namespace {
 constexpr std::size_t users_per_step = 16;
+constexpr std::size_t publications_per_user = 16;
 constexpr std::size_t swept_per_step = 256;
 constexpr std::chrono::milliseconds checkpoint_every{500};
 constexpr std::chrono::milliseconds sweep_every{1000};
@@ -37,22 +38,26 @@ void Hub::publish(const ConversationId& id, Publications publications, std::uint
   for (const Publication& p : *publications) shard_.inbox().mark(id, p, batch);
   if (users_.empty()) return;
   shard_.step(
-      [this, id, publications = std::move(publications), which = std::size_t{0}, user = std::size_t{0}]() mutable {
-        for (std::size_t n = 0; n < users_per_step; ++n) {
-          while (which < publications->size() && user >= (*publications)[which].to->on(shard_.index()).size()) {
-            ++which;
-            user = 0;
-          }
-          if (which == publications->size()) return true;
-          const Publication& publication = (*publications)[which];
-          const auto found = users_.find(publication.to->on(shard_.index())[user++]);
+      [this, id, publications = std::move(publications), first = std::size_t{0}, user = std::size_t{0}]() mutable {
+        // A user is looked up once for all that one audience gets: up to `last`.
+        std::size_t last = first;
+        const auto to_all = [&](std::size_t n) { return (*publications)[n].to == (*publications)[first].to; };
+        while (last < publications->size() && last - first < publications_per_user && to_all(last)) ++last;
+        const auto& users = (*publications)[first].to->on(shard_.index());
+        for (std::size_t n = 0; n < users_per_step && user < users.size(); ++n) {
+          const auto found = users_.find(users[user++]);
           if (found == users_.end()) continue;
           for (const auto& session : found->second) {
-            if (session->deliver(id, publication)) delivered_.push_back(session);
+            bool is_first = false;
+            for (std::size_t i = first; i < last; ++i) is_first |= session->deliver(id, (*publications)[i]);
+            if (is_first) delivered_.push_back(session);
           }
         }
+        if (user < users.size()) return false;
+        user = 0;
+        first = last;
         schedule_checkpoints();
-        return false;
+        return first == publications->size();
       });
 }
 

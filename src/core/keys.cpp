@@ -4,6 +4,8 @@
 #include <xxhash.h>
 
 #include <algorithm>
+#include <array>
+#include <cstring>
 
 namespace chatcore {
 inline namespace v1 {
@@ -12,17 +14,21 @@ namespace {
 
 constexpr std::size_t most_recent = 256;
 constexpr std::size_t block_size = 128;
+constexpr std::size_t longest_source = 128;  // the gate lets no longer one in
 
 KeyHash hash_parts(const UserId& sender, std::string_view source, std::optional<std::uint64_t> number) {
-  XXH3_state_t state;
-  XXH3_128bits_reset(&state);
   const std::string_view user = sender.view();
-  const unsigned char user_size = static_cast<unsigned char>(user.size());  // keeps ("ab", "c") from ("a", "bc")
-  XXH3_128bits_update(&state, &user_size, 1);
-  XXH3_128bits_update(&state, user.data(), user.size());
-  XXH3_128bits_update(&state, source.data(), source.size());
-  if (number) XXH3_128bits_update(&state, &*number, sizeof *number);
-  const XXH128_hash_t hash = XXH3_128bits_digest(&state);
+  std::array<unsigned char, 1 + UserId::max_size + longest_source + sizeof(std::uint64_t)> parts;
+  unsigned char* end = parts.data();
+  const auto add = [&](const void* from, std::size_t size) {
+    std::memcpy(end, from, size);
+    end += size;
+  };
+  *end++ = static_cast<unsigned char>(user.size());  // keeps ("ab", "c") from ("a", "bc")
+  add(user.data(), user.size());
+  add(source.data(), std::min(source.size(), longest_source));
+  if (number) add(&*number, sizeof *number);
+  const XXH128_hash_t hash = XXH3_128bits(parts.data(), static_cast<std::size_t>(end - parts.data()));
   return {hash.low64, hash.high64};
 }
 
@@ -48,13 +54,26 @@ std::string source_row_key(KeyHash source) {
   return key;
 }
 
+// A number is compared with its source first: the next one of a source that is known here, which is the usual case, has
+// been used by nobody, and no index is asked.
 Keys::Look Keys::look(const UserId& sender, const IdempotencyKey& key, std::uint64_t now) const {
   using What = Look::What;
+  const Source* source = nullptr;
+  if (key.number != 0) {
+    const auto at = sources_.find(hash_source(sender, key.source));
+    if (at != sources_.end()) source = &at->second;
+    const bool known = (source && source->asked) || !sources_in_store_;
+    if (known && (!source || key.number > source->used)) {
+      const bool waits = source && !source->failed.empty() && key.number > *source->failed.begin();
+      return {waits ? What::earlier_failed : What::unused, nullptr, 0};
+    }
+  }
   const KeyHash hash = hash_key(sender, key);
-  const bool numbered = key.number != 0;
   if (const auto at = recent_.find(hash); at != recent_.end()) {
     // A free string may be used again after a day; a number never.
-    if (numbered || at->second.used.age + memory_ms > now) return {What::used, &at->second.used, at->second.used.seq};
+    if (key.number != 0 || at->second.used.age + memory_ms > now) {
+      return {What::used, &at->second.used, at->second.used.seq};
+    }
   }
   for (const Block& block : blocks_) {
     if (block.newest_age + memory_ms <= now) continue;
@@ -62,13 +81,11 @@ Keys::Look Keys::look(const UserId& sender, const IdempotencyKey& key, std::uint
                                      [](const protocol::KeyMark& mark, std::uint64_t h) { return mark.hash < h; });
     if (at != block.marks.end() && at->hash == hash.low) return {What::in_log, nullptr, at->seq};
   }
-  if (!numbered) return {What::unused, nullptr, 0};
-  const auto source = sources_.find(hash_source(sender, key.source));
-  if (source == sources_.end()) return {sources_in_store_ ? What::ask_source : What::unused, nullptr, 0};
-  const auto& failed = source->second.failed;
-  if (!failed.empty() && key.number > *failed.begin()) return {What::earlier_failed, nullptr, 0};
-  if (!source->second.asked && sources_in_store_) return {What::ask_source, nullptr, 0};
-  if (key.number <= source->second.used && !failed.contains(key.number)) return {What::expired, nullptr, 0};
+  if (key.number == 0) return {What::unused, nullptr, 0};
+  if (!source) return {What::ask_source, nullptr, 0};
+  if (!source->failed.empty() && key.number > *source->failed.begin()) return {What::earlier_failed, nullptr, 0};
+  if (!source->asked && sources_in_store_) return {What::ask_source, nullptr, 0};
+  if (key.number <= source->used && !source->failed.contains(key.number)) return {What::expired, nullptr, 0};
   return {What::unused, nullptr, 0};
 }
 
@@ -89,6 +106,8 @@ void Keys::source_read(const UserId& sender, const std::string& name, std::uint6
   Source& source = sources_[hash_source(sender, name)];
   source.used = std::max(source.used, number);
   source.asked = true;
+  // What failed before this was known, and lies below it, can't come any more: whether it was done can't be told.
+  source.failed.erase(source.failed.begin(), source.failed.upper_bound(number));
 }
 
 void Keys::failed(const UserId& sender, const IdempotencyKey& key) {

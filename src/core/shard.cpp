@@ -41,6 +41,8 @@ Shard::~Shard() = default;
 
 void Shard::on_wake(Function<void()> wake) { wake_ = std::move(wake); }
 
+bool Shard::is_running_here() const { return running == this; }
+
 void Shard::post(Task task) {
   if (running && &running->core_ == &core_) return running->tell(*this, std::move(task));
   post_at_once(std::move(task));

@@ -39,6 +39,11 @@ class Shard {
   // The same, but handed over at once: so that what a host asks for in a callback and what he asks for after it keep
   // their order.
   void post_at_once(Task);
+  // Now, where this thread is running an item of this shard; else posts it.
+  template <class F>
+  void run(F&& task) {
+    is_running_here() ? task() : post(std::forward<F>(task));
+  }
   bool runnable() const;
   void on_wake(Function<void()>);  // before threads run
 
@@ -65,6 +70,7 @@ class Shard {
   void drop_all();
 
  private:
+  bool is_running_here() const;
   enum class Phase { tasks, steps, changes, sends, hand_over };
   bool run_an_item(SteadyTime now);
   bool run_timer(SteadyTime now);

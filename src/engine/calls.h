@@ -55,7 +55,7 @@ void start_call(core::Core& core, core::Caller by, R request, Done<typename R::R
         keep->under_way.fetch_sub(1);
         raw ? finish(to_public<Answer>(std::move(*raw))) : finish(raw.error());
       },
-      &core::Shard::post_at_once);
+      features::Way::posted);
 }
 
 }  // namespace detail

@@ -1,5 +1,6 @@
 #include "features/common.h"
 
+#define OPENSSL_SUPPRESS_DEPRECATED  // what took its place looks the algorithm up by name, each time
 #include <openssl/sha.h>
 
 #include <algorithm>
@@ -25,17 +26,22 @@ std::size_t size_of(const std::map<std::string, std::string>& fields) {
 // '~' and 128 bits of SHA-256 over the sorted pair, each behind its length: a pair can't be made to meet another's.
 ConversationId direct_id(const UserId& a, const UserId& b) {
   const auto& [first, second] = std::minmax(a, b);
-  std::string pair;
+  SHA256_CTX hash;
+  SHA256_Init(&hash);
   for (const UserId* user : {&first, &second}) {
-    pair.push_back(static_cast<char>(user->view().size()));
-    pair.append(user->view());
+    const auto size = static_cast<unsigned char>(user->view().size());
+    SHA256_Update(&hash, &size, 1);
+    SHA256_Update(&hash, user->view().data(), size);
   }
   std::array<unsigned char, SHA256_DIGEST_LENGTH> digest{};
-  SHA256(reinterpret_cast<const unsigned char*>(pair.data()), pair.size(), digest.data());
+  SHA256_Final(digest.data(), &hash);
   constexpr std::string_view hex = "0123456789abcdef";
-  std::string id{reserved};
-  for (std::size_t i = 0; i < 16; ++i) id.append({hex[digest[i] >> 4], hex[digest[i] & 15]});
-  return *ConversationId::make(id);
+  std::array<char, 33> id{reserved};
+  for (std::size_t i = 0; i < 16; ++i) {
+    id[2 * i + 1] = hex[digest[i] >> 4];
+    id[2 * i + 2] = hex[digest[i] & 15];
+  }
+  return *ConversationId::make({id.data(), id.size()});
 }
 
 ConversationId conversation_of(const Caller& by, const Target& target) {

@@ -11,9 +11,12 @@ template <class R>
 void decode_and_run(Shard& from, Caller by, protocol::View body, core::Reply<Bytes> reply) {
   auto request = protocol::decode<R>(body);
   if (!request) return reply(request.error());
-  run<R>(from.core(), std::move(by), std::move(*request), [reply = std::move(reply)](Result<RawOf<R>> answer) mutable {
-    answer ? reply(protocol::encode(*answer)) : reply(answer.error());
-  });
+  run<R>(
+      from.core(), std::move(by), std::move(*request),
+      [reply = std::move(reply)](Result<RawOf<R>> answer) mutable {
+        answer ? reply(protocol::encode(*answer)) : reply(answer.error());
+      },
+      Way::short_cut);
 }
 
 void dispatch(Shard& from, Caller by, std::uint16_t number, std::span<const std::byte> body, core::Reply<Bytes> reply) {

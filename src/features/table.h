@@ -68,18 +68,23 @@ Shard& home_of(Core& core, const Caller& by, const R& request) {
   }
 }
 
-// The one way in, for every caller. The answer is checked and handled on the home shard; an error of the check comes
-// from there too, so that `reply` never runs inside this call.
+// How a request comes to the shard that it belongs to.
+enum class Way {
+  short_cut,  // handled inside the call where this thread runs that shard already; `reply` may run inside it too
+  posted,     // always later, at once in the queue: for hosts, who must not be answered inside their call
+};
+
+// The one way in, for every caller. A request is checked here, and handled on its home shard.
 template <class R>
-void run(Core& core, Caller by, R request, core::Reply<RawOf<R>> reply,
-         void (Shard::*post)(core::Task) = &Shard::post) {
+void run(Core& core, Caller by, R request, core::Reply<RawOf<R>> reply, Way way) {
   Status ok = row_of<R>().check(core, by, request);
-  Shard& home = ok ? home_of(core, by, request) : *core.shards.front();
-  (home.*post)([&home, ok = std::move(ok),
-                call = Call<R, RawOf<R>>{std::move(by), std::move(request), std::move(reply)}]() mutable {
+  Shard& home = ok && core.shards.size() > 1 ? home_of(core, by, request) : *core.shards.front();
+  auto handle = [&home, ok = std::move(ok),
+                 call = Call<R, RawOf<R>>{std::move(by), std::move(request), std::move(reply)}]() mutable {
     if (!ok) return call.reply(ok.error());
     row_of<R>().handle(home, std::move(call));
-  });
+  };
+  way == Way::posted ? home.post_at_once(std::move(handle)) : home.run(std::move(handle));
 }
 
 extern const core::RequestTable wire_table;

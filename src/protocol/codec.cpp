@@ -146,6 +146,12 @@ Bytes encode_event_push(View event, const IdempotencyKey& key) {
   });
 }
 
+Bytes push_with_key(View event_push, const IdempotencyKey& key) {
+  WireField event;
+  Reader(event_push).next(event);
+  return encode_event_push(event.bytes, key);
+}
+
 Bytes with_key(View event, const IdempotencyKey& key) {
   return written([&](auto& out) {
     out.raw(event);

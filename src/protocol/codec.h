@@ -44,7 +44,8 @@ Bytes encode_answer(std::uint64_t call, const Error&);
 
 // The same bytes for every session; made once. `event` is an encoded Event.
 Bytes encode_event_push(View event);
-Bytes encode_event_push(View event, const IdempotencyKey&);  // for the sender's own sessions
+Bytes encode_event_push(View event, const IdempotencyKey&);
+Bytes push_with_key(View event_push, const IdempotencyKey&);  // for the sender's own sessions
 Bytes encode_signal_push(const Signal&);
 Bytes encode_head_moved(const HeadMoved&);
 Bytes encode_reset();

@@ -261,7 +261,7 @@ class Shards {
   template <Request R>
   Answer<typename R::Reply> begins(Identity as, R request) {
     Answer<typename R::Reply> answer;
-    features::run<R>(*core, {std::move(as)}, std::move(request), answer.take());
+    features::run<R>(*core, {std::move(as)}, std::move(request), answer.take(), features::Way::posted);
     return answer;
   }
   std::shared_ptr<chatcore::detail::LocalSession> session(UserId who, std::optional<Checkpoint> resume = {}) {
