@@ -69,13 +69,12 @@ Keys::Look Keys::look(const UserId& sender, const IdempotencyKey& key, std::uint
     }
   }
   const KeyHash hash = hash_key(sender, key);
-  if (const auto at = recent_.find(hash); at != recent_.end()) {
+  if (const Recent* recent = find_recent(hash)) {
     // A free string may be used again after a day; a number never.
-    if (key.number != 0 || at->second.used.age + memory_ms > now) {
-      return {What::used, &at->second.used, at->second.used.seq};
-    }
+    if (key.number != 0 || recent->used.age + memory_ms > now) return {What::used, &recent->used, recent->used.seq};
   }
-  for (const Block& block : blocks_) {
+  for (auto newest = blocks_.rbegin(); newest != blocks_.rend(); ++newest) {
+    const Block& block = *newest;
     if (block.newest_age + memory_ms <= now) continue;
     const auto at = std::lower_bound(block.marks.begin(), block.marks.end(), hash.low,
                                      [](const protocol::KeyMark& mark, std::uint64_t h) { return mark.hash < h; });
@@ -89,11 +88,16 @@ Keys::Look Keys::look(const UserId& sender, const IdempotencyKey& key, std::uint
   return {What::unused, nullptr, 0};
 }
 
+const Keys::Recent* Keys::find_recent(KeyHash hash) const {
+  const auto at =
+      std::find_if(recent_.rbegin(), recent_.rend(), [&](const Recent& r) { return r.hash == hash && r.has_key; });
+  return at == recent_.rend() ? nullptr : &*at;
+}
+
 void Keys::use(const UserId& sender, const IdempotencyKey& key, const Used& used) {
-  if (key.empty()) return order_.push_back({{}, used.seq, used.age, false});
-  const KeyHash hash = hash_key(sender, key), source_hash = hash_source(sender, key.source);
-  recent_.insert_or_assign(hash, Recent{used, source_hash, key.number});
-  order_.push_back({hash, used.seq, used.age, true});
+  if (key.empty()) return recent_.push_back({.used = used});
+  const KeyHash source_hash = hash_source(sender, key.source);
+  recent_.push_back({used, hash_key(sender, key), source_hash, key.number, true});
   if (key.number == 0) return;
   Source& source = sources_[source_hash];
   source.used = std::max(source.used, key.number);
@@ -131,22 +135,19 @@ void Keys::spill(Seq durable, std::uint64_t now, std::vector<Row>& rows) {
     rows.push_back({.table = Table::keys, .key = block_row_key(blocks_.front().first)});
     blocks_.pop_front();
   }
-  if (order_.size() <= most_recent || order_[block_size - 1].seq > durable) return;
+  if (recent_.size() <= most_recent || recent_[block_size - 1].used.seq > durable) return;
   protocol::KeyBlockRow block;
   std::unordered_map<KeyHash, std::uint64_t, KeyHasher> numbers;
   for (std::size_t i = 0; i < block_size; ++i) {
-    const Place place = order_.front();
-    order_.pop_front();
-    block.newest_age = std::max(block.newest_age, place.age);
-    const auto at = place.has_key ? recent_.find(place.hash) : recent_.end();
-    if (at != recent_.end() && at->second.used.seq == place.seq) {  // else: used again since
-      const Recent& recent = at->second;
-      block.marks.push_back({place.hash.low, place.seq});
+    const Recent& recent = recent_.front();
+    block.newest_age = std::max(block.newest_age, recent.used.age);
+    if (recent.has_key) {
+      block.marks.push_back({recent.hash.low, recent.used.seq});
       if (recent.number != 0) numbers[recent.source] = std::max(numbers[recent.source], recent.number);
-      recent_.erase(at);
     } else if (i + 1 == block_size) {
-      block.marks.push_back({0, place.seq});  // says how far the block reaches
+      block.marks.push_back({0, recent.used.seq});  // says how far the block reaches
     }
+    recent_.pop_front();
   }
   for (const auto& [source, number] : numbers) {
     rows.push_back({.table = Table::sources,
@@ -165,7 +166,6 @@ void Keys::spill(Seq durable, std::uint64_t now, std::vector<Row>& rows) {
 
 void Keys::clear() {
   recent_.clear();
-  order_.clear();
   blocks_.clear();
   std::erase_if(sources_, [](const auto& source) { return source.second.failed.empty(); });
   for (auto& [hash, source] : sources_) source = {.failed = std::move(source.failed)};
@@ -184,7 +184,8 @@ Keys::Block Keys::block_of(const protocol::KeyBlockRow& row) {
     block.first = std::min(block.first, mark.seq);
     block.last = std::max(block.last, mark.seq);
   }
-  std::sort(block.marks.begin(), block.marks.end(), [](const auto& a, const auto& b) { return a.hash < b.hash; });
+  std::sort(block.marks.begin(), block.marks.end(),
+            [](const auto& a, const auto& b) { return a.hash != b.hash ? a.hash < b.hash : a.seq > b.seq; });
   return block;
 }
 

@@ -74,7 +74,7 @@ class Keys {
 
  private:
   struct Block {
-    std::vector<protocol::KeyMark> marks;  // ascending by hash
+    std::vector<protocol::KeyMark> marks;  // ascending by hash, the newest of equal ones first
     Seq first{}, last{};
     std::uint64_t newest_age{};
   };
@@ -84,21 +84,17 @@ class Keys {
     bool asked = false;                // its row was read, or is known not to exist
   };
   struct Recent {
-    Used used;
-    KeyHash source;
-    std::uint64_t number;
-  };
-  struct Place {
-    KeyHash hash;
-    Seq seq;
-    std::uint64_t age;
-    bool has_key;
+    Used used{};
+    KeyHash hash{}, source{};
+    std::uint64_t number{};
+    bool has_key = false;
   };
   static Block block_of(const protocol::KeyBlockRow&);
 
-  std::unordered_map<KeyHash, Recent, KeyHasher> recent_;
-  std::deque<Place> order_;   // the last events, by seq
-  std::deque<Block> blocks_;  // ascending by seq
+  const Recent* find_recent(KeyHash) const;
+
+  std::deque<Recent> recent_;  // the last events, by seq; searched, which only a repeat or a free string asks for
+  std::deque<Block> blocks_;   // ascending by seq
   std::unordered_map<KeyHash, Source, KeyHasher> sources_;
   bool sources_in_store_ = false;
 };
