@@ -48,9 +48,9 @@ void Conversation::assign(Attempt attempt, Draft& draft) {
       origin.key = std::move(attempt.key);
       origin.digest = attempt.digest;
     }
-    const Bytes bytes = protocol::encode(event);
-    next_.change->events.push_back({fresh.log, event.seq, protocol::encode_record(bytes, origin)});
-    Publication publication{.frame = std::make_shared<const Bytes>(protocol::encode_event_push(bytes)),
+    Frame frame = std::make_shared<const Bytes>(protocol::encode_event_push(event));
+    next_.change->events.push_back({fresh.log, event.seq, protocol::encode_record(protocol::event_in(*frame), origin)});
+    Publication publication{.frame = std::move(frame),
                             .sender = attempt.by.who.user,
                             .key = origin.key,
                             .session = attempt.by.session,
@@ -84,8 +84,7 @@ void Conversation::show_changed(Publication& publication, Event event, const Mes
   MessageChanged shown = *event.as<MessageChanged>();
   shown.now = now;
   event.body = std::move(shown);
-  const Bytes bytes = protocol::encode(event);
-  publication.frame = std::make_shared<const Bytes>(protocol::encode_event_push(bytes));
+  publication.frame = std::make_shared<const Bytes>(protocol::encode_event_push(event));
 }
 
 // The target's own row gets its new state, and keeps the key and digest that made it. Changes to it in the same commit

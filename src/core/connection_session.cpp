@@ -35,7 +35,7 @@ ConnectionSession::ConnectionSession(Core& core, Shard& lobby, std::uint64_t id,
     : Session(core, id),
       lobby_(&lobby),
       connection_(std::move(connection)),
-      options_(std::move(options)),
+      given_(options.identity ? std::make_unique<const Identity>(*options.identity) : nullptr),
       where_(&lobby) {}
 
 void ConnectionSession::start() {
@@ -213,8 +213,8 @@ void ConnectionSession::log_in(const protocol::ClientFrame& frame) {
     if (!made) return answer(frame.call, Error{ErrorCode::invalid, "device: " + made.error().message});
     device = *made;
   }
-  if (options_.identity) {
-    Identity identity = *options_.identity;
+  if (given_) {
+    Identity identity = *given_;
     if (identity.device.empty()) identity.device = device;
     return authenticated(frame.call, std::move(login->resume), identity);
   }

@@ -60,7 +60,7 @@ class ConnectionSession final : public Session, public detail::LinkTarget {
 
   Shard* lobby_;
   std::shared_ptr<Connection> connection_;
-  const AttachOptions options_;
+  std::unique_ptr<const Identity> given_;  // by the host that attached it: no token is asked for
   Phase phase_ = Phase::login;
   Error close_reason_{};
   SteadyTime since_{};

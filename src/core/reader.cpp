@@ -47,9 +47,8 @@ Status read_tail(Storage& storage, const std::string& partition, Log log, Seq ab
 
 // An encoded event as `reader` may see it.
 Bytes shown(const protocol::Record& record, const UserId& reader) {
-  if (record.origin.key.empty()) return Bytes(record.event.begin(), record.event.end());
-  auto event = protocol::decode<Event>(record.event);
-  if (!event || event->sender != reader || reader.empty()) return Bytes(record.event.begin(), record.event.end());
+  const bool is_his = !reader.empty() && protocol::sender_in(record.event) == reader.view();
+  if (!is_his || record.origin.key.empty()) return Bytes(record.event.begin(), record.event.end());
   return protocol::with_key(record.event, record.origin.key);
 }
 

@@ -28,7 +28,7 @@ enum : std::uint32_t {
   checkpoint = 9,
 };
 }
-constexpr std::uint32_t event_key = 5;
+constexpr std::uint32_t event_sender = 3, event_key = 5;
 
 void put_submessage(auto& out, std::uint32_t number, const auto& message) {
   put_tag(out, number, WireType::bytes);
@@ -130,6 +130,14 @@ Bytes encode_answer(std::uint64_t call, const Error& error) {
   });
 }
 
+Bytes encode_event_push(const Event& event) { return push_of(server_frame::event, event); }
+
+View event_in(View push) {
+  WireField event;
+  Reader(push).next(event);
+  return event.bytes;
+}
+
 Bytes encode_event_push(View event) {
   return written([&](auto& out) { put_bytes(out, server_frame::event, event); });
 }
@@ -146,10 +154,14 @@ Bytes encode_event_push(View event, const IdempotencyKey& key) {
   });
 }
 
-Bytes push_with_key(View event_push, const IdempotencyKey& key) {
-  WireField event;
-  Reader(event_push).next(event);
-  return encode_event_push(event.bytes, key);
+Bytes push_with_key(View event_push, const IdempotencyKey& key) { return encode_event_push(event_in(event_push), key); }
+
+std::string_view sender_in(View event) {
+  Reader reader(event);
+  for (WireField field; reader.next(field);) {
+    if (field.number == event_sender && field.type == WireType::bytes) return text_of(field.bytes);
+  }
+  return {};
 }
 
 Bytes with_key(View event, const IdempotencyKey& key) {

@@ -44,6 +44,8 @@ Bytes encode_answer(std::uint64_t call, const Error&);
 
 // The same bytes for every session; made once. `event` is an encoded Event.
 Bytes encode_event_push(View event);
+Bytes encode_event_push(const Event&);
+View event_in(View event_push);  // the encoded Event, in place
 Bytes encode_event_push(View event, const IdempotencyKey&);
 Bytes push_with_key(View event_push, const IdempotencyKey&);  // for the sender's own sessions
 Bytes encode_signal_push(const Signal&);
@@ -61,6 +63,8 @@ struct UnknownFrame {};  // of a later version: to be passed over
 using ServerFrame = std::variant<UnknownFrame, Answer, Push, Checkpoint>;
 Result<ServerFrame> decode_server_frame(View frame);  // malformed_frame
 
+// Who sent an encoded Event, into its bytes; empty: the host, or it is none.
+std::string_view sender_in(View event);
 // The encoded Event with the key its sender may see.
 Bytes with_key(View event, const IdempotencyKey&);
 

@@ -64,6 +64,9 @@ rocksdb::Options make_options(const RocksdbOptions& wanted, rocksdb::Env* env) {
   const auto supported = rocksdb::GetSupportedCompressions();
   const bool lz4 = std::find(supported.begin(), supported.end(), rocksdb::kLZ4Compression) != supported.end();
   options.compression = lz4 ? rocksdb::kLZ4Compression : rocksdb::kNoCompression;
+  // What is flushed is rewritten soon: only what comes to rest below is worth compressing.
+  options.compression_per_level.assign(static_cast<std::size_t>(options.num_levels), options.compression);
+  options.compression_per_level[0] = options.compression_per_level[1] = rocksdb::kNoCompression;
   return options;
 }
 
