@@ -29,6 +29,8 @@ void Conversation::assign(Attempt attempt, Draft& draft) {
     next_.change = std::make_shared<OwnedChange>();
     next_.change->partition = partition_;
     next_.change->expected_head = assigned_.head;
+    next_.waiters.reserve(8);
+    next_.publications.reserve(8);
   }
   const Seq first = assigned_.head + 1;
   const TimePoint wall = core.clock->wall();

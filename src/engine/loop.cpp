@@ -11,6 +11,7 @@ inline namespace v1 {
 namespace detail {
 namespace {
 constexpr unsigned most_in_a_row = 64;
+constexpr unsigned most_before_store = 2048;
 constexpr std::chrono::milliseconds longest_sleep{1000};
 }  // namespace
 
@@ -35,18 +36,26 @@ void Loop::take_transports() {
   has_arriving_ = false;
 }
 
-// The sources in turn, each for a while: the shards, the storage, the transports.
+// The storage last: what one sync costs is shared by all that has come by then.
 bool Loop::run_one(SteadyTime now) {
   take_transports();
-  const std::size_t store_at = shards_.size(), transports_at = store_at + 1;
-  const std::size_t count = transports_at + transports_.size();
+  if (!with_store_) return run_shard_or_transport(now);
+  if (before_store_ < most_before_store && run_shard_or_transport(now)) {
+    ++before_store_;
+    return true;
+  }
+  before_store_ = 0;
+  return core_.store->run_one() || run_shard_or_transport(now);
+}
+
+// The sources in turn, each for a while.
+bool Loop::run_shard_or_transport(SteadyTime now) {
+  const std::size_t transports_at = shards_.size(), count = transports_at + transports_.size();
   for (std::size_t tried = 0; tried < count; ++tried) {
     bool did = false;
     if (in_a_row_ < most_in_a_row) {
-      if (at_ < store_at) {
+      if (at_ < transports_at) {
         did = shards_[at_]->run_one(now);
-      } else if (at_ == store_at) {
-        did = with_store_ && core_.store->run_one();
       } else if (at_ < count) {
         core::guarded(core_, [&] { did = transports_[at_ - transports_at]->poll(std::chrono::microseconds(0)); });
       }

@@ -32,6 +32,7 @@ class Loop {
 
  private:
   bool run_one(SteadyTime now);
+  bool run_shard_or_transport(SteadyTime now);
   bool runnable() const;
   std::chrono::milliseconds until_timer(SteadyTime now) const;
   void sleep();
@@ -43,6 +44,7 @@ class Loop {
   std::vector<std::shared_ptr<Transport>> transports_;
   std::size_t at_ = 0;  // the source whose turn it is
   unsigned in_a_row_ = 0;
+  unsigned before_store_ = 0;
   std::size_t sleeper_ = 0;  // the transport that waits
 
   std::mutex mutex_;  // guards what follows
