@@ -32,7 +32,7 @@ class SlimQueue {
     if (empty()) clear();
   }
   void clear() {
-    items_ = {};
+    std::vector<T>().swap(items_);
     first_ = 0;
   }
 
