@@ -39,6 +39,9 @@ void Device::open() {
     options.threads = 0;
     options.dialer = world_.network.dialer(index_);
     options.runtime.clock = world_.clock;
+    options.runtime.log = [this](LogLevel, std::string_view line) {
+      world_.tell("  " + name() + ": " + std::string(line));
+    };
     options.runtime.random = [random = Random(world_.plan.seed + index_ * 1000 + life_)]() mutable {
       return random.next();
     };

@@ -141,8 +141,8 @@ bool Network::step(Random& random) {
   return true;
 }
 
-bool Network::waits() const {
-  return std::any_of(ends_.begin(), ends_.end(), [](const auto& end) { return end->has_work(); });
+bool Network::swallows() const {
+  return std::any_of(ends_.begin(), ends_.end(), [](const auto& end) { return end->deaf_; });
 }
 
 void Network::give(End& end) {

@@ -27,7 +27,7 @@ class Network {
 
   // One frame, one "writable", one "closed", one new connection: to whichever end is picked. False: nothing waits.
   bool step(Random&);
-  bool waits() const;  // something is being kept waiting
+  bool swallows() const;  // a connection loses what is sent, and its ends don't know yet
 
   void cut(unsigned device);  // both ends are told, what is under way is lost
   void delay(unsigned device, std::uint64_t steps);

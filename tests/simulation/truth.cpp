@@ -133,7 +133,8 @@ void Truth::pushed(Watch& watch, const Attempt* own, const std::string& who, con
   learn_pairs();
   const std::string id = event.conversation.string();
   auto& seen = watch.conversations[id];
-  if (event.seq <= seen.last) {
+  // A session may be shown again what it was shown, after a resume; never for the first time what is older.
+  if (event.seq <= seen.last && (exactly_once || !seen.pushed.contains(event.seq))) {
     return broken(Promise::once, who + " was shown " + at(id, event.seq) + " after #" + std::to_string(seen.last));
   }
   if (exactly_once && seen.pushed.contains(event.seq)) {
@@ -141,7 +142,7 @@ void Truth::pushed(Watch& watch, const Attempt* own, const std::string& who, con
   }
   if (own) return broken(Promise::once, who + " was shown its own " + at(id, event.seq));
   check_content(who, user, id, event, since, true);
-  seen.last = event.seq;
+  seen.last = std::max(seen.last, event.seq);
   seen.pushed.insert(event.seq);
 }
 
