@@ -91,8 +91,12 @@ Disk::Disk(Durability durability, std::function<void(const std::string&)> trace)
 }
 
 std::unique_ptr<Storage> Disk::handle() {
-  dying_ = false;
   return std::make_unique<DiskHandle>(*this);
+}
+
+void Disk::end_of_life() {
+  ++life_;
+  dying_ = false;
 }
 
 bool Disk::read_fails() {

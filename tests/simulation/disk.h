@@ -37,7 +37,7 @@ class Disk {
 
   // What one life of an engine is given. A handle of an earlier life does nothing any more.
   std::unique_ptr<Storage> handle();
-  void end_of_life() { ++life_; }  // from now on nothing of the running engine reaches the disk
+  void end_of_life();  // from now on nothing of the running engine reaches the disk
 
   // ---- what goes wrong
   void next_commit(Fate fate, std::uint64_t random) { fates_.push_back({fate, random}); }
