@@ -117,7 +117,8 @@ void Device::took(const Push& push) {
     world_.note(event->seq);
     world_.tell("  " + name() + " is shown " + event->conversation.string() + " #" + std::to_string(event->seq));
     const Attempt* sent = world_.truth.sent_as(*event);
-    const bool own = client_ && sent && sent->what != Do::edit && sent->device == index_ && sent->life == life_ && sent->key.empty();
+    const bool own =
+        client_ && sent && sent->what != Do::edit && sent->device == index_ && sent->life == life_ && sent->key.empty();
     world_.truth.pushed(watch, own ? sent : nullptr, name(), user_, client_ != nullptr, *event,
                         session_ ? opened_at_ : 0);
   } else if (const auto* shown = push.as<Ephemeral>()) {

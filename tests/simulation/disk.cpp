@@ -90,9 +90,7 @@ Disk::Disk(Durability durability, std::function<void(const std::string&)> trace)
   (void)content_->open(Durability::memory);
 }
 
-std::unique_ptr<Storage> Disk::handle() {
-  return std::make_unique<DiskHandle>(*this);
-}
+std::unique_ptr<Storage> Disk::handle() { return std::make_unique<DiskHandle>(*this); }
 
 void Disk::end_of_life() {
   ++life_;
@@ -168,6 +166,7 @@ void Disk::land() {
   for (const Kept& late : std::exchange(late_, {})) {
     std::uint64_t batch = 0;
     const Status landed = apply(late.view(), batch);
+    if (landed && late.partition.starts_with("c:")) landed_late.insert(late.partition.substr(2));
     trace_("storage: a late change of " + late.partition + (landed ? " landed" : " no longer fits"));
   }
 }

@@ -3,6 +3,7 @@
 #include <deque>
 #include <functional>
 #include <memory>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -52,6 +53,7 @@ class Disk {
 
   // ---- the truth
   Ledger ledger;
+  std::set<std::string> landed_late{};  // conversations
   Storage& content() { return *content_; }
   std::uint64_t last_batch() const { return last_batch_; }
   unsigned losses() const { return losses_; }

@@ -163,21 +163,30 @@ void World::settle(std::chrono::milliseconds quiet) {
   Random random(plan.seed + 5);
   std::chrono::milliseconds silent = 0ms;
   for (unsigned waited = 0; waited < 1200 && !truth.violation(); ++waited) {
-    bool moved = false;
-    for (unsigned n = 0; n < 100'000 && step(random); ++n) moved = true;
+    for (unsigned n = 0; n < 100'000 && step(random); ++n) {
+    }
     if (!server_) open();
     for (auto& device : devices_) device->open();
     silent = all_is_quiet() ? silent + 100ms : 0ms;
-    (void)moved;
     if (silent >= quiet) return;
     idle(100ms);
   }
 }
 
+// Asks in the server's process, and lets things happen until the answer comes.
+template <class R>
+Result<typename R::Reply> World::answer(Random& random, Session& session, R request) {
+  std::optional<Result<typename R::Reply>> came;
+  session.call(std::move(request), [&came](auto result) { came.emplace(std::move(result)); });
+  for (unsigned n = 0; !came && n < 1'000'000; ++n) {
+    if (!step(random)) idle(10ms);
+  }
+  return came ? std::move(*came) : Error{ErrorCode::timeout, "no answer"};
+}
+
 // ---- a run
 
 void World::set_up() {
-  is_setting_up_ = true;
   open();
   for (auto& device : devices_) device->open();
   settle(200ms);
@@ -193,7 +202,6 @@ void World::set_up() {
     host.call(std::move(create));
   }
   settle(200ms);
-  is_setting_up_ = false;
 }
 
 void World::run() {
@@ -282,6 +290,32 @@ void World::heal() {
   disk.heal();
   for (unsigned i = 0; i < devices_.size(); ++i) network.mend(i);
   settle(2s);
+  touch();
+}
+
+// An engine learns of a commit that landed late, behind its back, with the next one to that conversation.
+void World::touch() {
+  Random random(plan.seed + 7);
+  for (const std::string& conversation : std::exchange(disk.landed_late, {})) {
+    if (truth.violation() || !server_) return;
+    const auto op = 10'000 + static_cast<unsigned>(truth.attempts.size());
+    truth.attempts.push_back({.op = op,
+                              .what = Do::send,
+                              .device = static_cast<unsigned>(devices_.size()),
+                              .user = *UserId::make("host"),
+                              .to = *ConversationId::make(conversation),
+                              .text = "<m" + std::to_string(op) + ">",
+                              .key = "touch",
+                              .state = Attempt::State::under_way});
+    Attempt& attempt = truth.attempts.back();
+    Session host(server_->open_session({.identity = Identity::host(attempt.user)}));
+    Result<Sent> sent = Error{ErrorCode::timeout, ""};
+    for (unsigned tries = 0; tries < 5 && !sent; ++tries) {
+      sent = answer(random, host, Send{.to = attempt.to, .content = {.text = attempt.text}, .key = "touch"});
+    }
+    if (sent) truth.acknowledged(attempt, *sent);
+    settle(1s);
+  }
 }
 
 void World::check() {
@@ -295,14 +329,6 @@ void World::check() {
 // What the engine says everyone may read, page by page, and his list.
 void World::read_back() {
   Random random(plan.seed + 6);
-  const auto answer = [&](Session& session, auto request) {
-    std::optional<Result<typename decltype(request)::Reply>> came;
-    session.call(request, [&came](auto result) { came.emplace(std::move(result)); });
-    for (unsigned n = 0; !came && n < 1'000'000; ++n) {
-      if (!step(random)) idle(10ms);
-    }
-    return came ? std::move(*came) : Result<typename decltype(request)::Reply>(ErrorCode::timeout, "no answer");
-  };
   for (const std::string& name : plan.users) {
     const UserId user = *UserId::make(name);
     Session session(server_->open_session({.identity = {.user = user}}));
@@ -311,7 +337,7 @@ void World::read_back() {
       const std::uint32_t limit = random.between(1, 8);
       for (const Direction direction : {Direction::forward, Direction::backward}) {
         for (Seq start = 0;;) {
-          const auto page = answer(session, ReadHistory{id, start, direction, limit});
+          const auto page = answer(random, session, ReadHistory{id, start, direction, limit});
           if (!page) return truth.broken(Promise::liveness, "history can't be read: " + page.error().message);
           truth.page(name, user, conversation, *page, false, steps_);
           if (!page->more) break;
@@ -319,7 +345,7 @@ void World::read_back() {
         }
       }
       for (Seq after = 0;;) {
-        const auto page = answer(session, Sync{id, after, limit});
+        const auto page = answer(random, session, Sync{id, after, limit});
         if (!page) return truth.broken(Promise::liveness, "sync can't be read: " + page.error().message);
         truth.page(name, user, conversation, *page, true, steps_);
         if (!page->more) break;
@@ -329,7 +355,7 @@ void World::read_back() {
     }
     std::vector<ConversationEntry> list;
     for (ListConversations request{.limit = random.between(1, 4)};;) {
-      auto page = answer(session, request);
+      auto page = answer(random, session, request);
       if (!page) return truth.broken(Promise::liveness, "the list can't be read: " + page.error().message);
       for (auto& entry : page->conversations) list.push_back(std::move(entry));
       request.after = page->next;

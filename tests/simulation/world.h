@@ -54,11 +54,14 @@ class World {
   void faults(const Op&);
   void run_steps(const Op&);
   bool step(Random&);
+  template <class R>
+  Result<typename R::Reply> answer(Random&, Session&, R);
   bool engine_step(Random&, unsigned which);
   void idle(std::chrono::milliseconds);
   void settle(std::chrono::milliseconds quiet);
   bool all_is_quiet();
   void heal();
+  void touch();
   void check();
   void read_back();
 
@@ -72,7 +75,6 @@ class World {
   std::vector<std::unique_ptr<Device>> devices_;
   std::shared_ptr<detail::EngineCore> server_;
   unsigned lives_ = 0;
-  bool is_setting_up_ = false;
   std::uint64_t steps_ = 0, hash_ = 0xcbf29ce484222325;
   std::vector<std::string> trace_;
 };
