@@ -291,6 +291,9 @@ void Device::perform(const Op& op) {
 void Device::send_again(const Op& op, Attempt attempt) {
   std::vector<const Attempt*> mine;
   for (const Attempt& one : world_.truth.attempts) {
+    const auto* id = one.to.conversation();
+    const Book* book = id ? world_.disk.ledger.find(id->string()) : nullptr;
+    if (book && book->oldest > 1) continue;
     if (one.device == index_ && one.what == Do::send && !one.key.empty() && one.key.number == 0) mine.push_back(&one);
   }
   if (mine.empty()) return;

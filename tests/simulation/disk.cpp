@@ -95,6 +95,9 @@ std::unique_ptr<Storage> Disk::handle() { return std::make_unique<DiskHandle>(*t
 void Disk::end_of_life() {
   ++life_;
   dying_ = false;
+  // What its process had under way gets there now or never: before the next one opens the disk.
+  if (step % 2 == 0) land();
+  late_.clear();
 }
 
 bool Disk::read_fails() {

@@ -7,7 +7,17 @@ namespace {
 
 std::string at(const std::string& conversation, Seq seq) { return conversation + " #" + std::to_string(seq); }
 
-bool is_deleted_text(const Entry& entry) { return entry.deleted_at.has_value(); }
+Entry::Kind kind_of(Do what) {
+  if (what == Do::send || what == Do::send_again) return Entry::Kind::message;
+  return what == Do::edit || what == Do::erase ? Entry::Kind::change : Entry::Kind::members;
+}
+
+// Whether this event may be what came of a request that nobody was told about.
+bool is_what(const Attempt& attempt, const Entry& entry) {
+  if (entry.sender != attempt.user || entry.kind != kind_of(attempt.what)) return false;
+  if (entry.kind == Entry::Kind::message) return entry.has_said(attempt.text) || entry.texts.empty();
+  return entry.kind == Entry::Kind::members || entry.target == attempt.target;
+}
 
 }  // namespace
 
@@ -158,7 +168,7 @@ void Truth::check_content(const std::string& who, const UserId& user, const std:
   const IdempotencyKey expected = event.sender == user ? entry->key : IdempotencyKey();
   if (key_shown && event.key != expected) return broken(Promise::privacy, what + " with a key that is not its own");
   const auto said = [&](const MessagePosted& posted, const Entry& of) {
-    if (posted.deleted && !is_deleted_text(of)) return broken(Promise::seqs, what + " as deleted, which it is not");
+    if (posted.deleted && !of.deleted_at) return broken(Promise::seqs, what + " as deleted, which it is not");
     if (!posted.deleted && !of.has_said(posted.content.text) && !may_say(conversation, of.seq, posted.content.text)) {
       return broken(Promise::seqs, what + " saying " + posted.content.text + ", which it never said");
     }
@@ -278,9 +288,7 @@ void Truth::check_attempts() {
       broken(Promise::acknowledged, what + ", and is gone");
       continue;
     }
-    const auto kind = attempt.what == Do::send || attempt.what == Do::send_again ? Entry::Kind::message
-                      : attempt.what == Do::edit || attempt.what == Do::erase    ? Entry::Kind::change
-                                                                                 : Entry::Kind::members;
+    const Entry::Kind kind = kind_of(attempt.what);
     bool is_it = entry->sender == attempt.user && entry->kind == kind;
     if (!attempt.key.empty()) is_it = is_it && entry->key == attempt.key;
     if (kind == Entry::Kind::change) is_it = is_it && entry->target == attempt.target;
@@ -303,14 +311,26 @@ void Truth::check_watch(const Watch& watch, unsigned device, const std::string& 
     for (const auto& [seq, entry] : book.entries) {
       if (seq <= seen.begins || seq < book.oldest || !within(stays, seq)) continue;
       if (seen.pushed.contains(seq) || seen.known.contains(seq)) continue;
-      // What an application asked for and died before it was answered, nobody owes it.
+      // An application that ended before it was answered is not told by its next life: its client had seen it.
       const bool own = std::any_of(attempts.begin(), attempts.end(), [&](const Attempt& attempt) {
-        return attempt.device == device && attempt.state == Attempt::State::lost &&
-               (entry.has_said(attempt.text) || (attempt.text.empty() && entry.sender == user));
+        return attempt.device == device && attempt.state == Attempt::State::lost && is_what(attempt, entry);
       });
       if (!own) return broken(Promise::resume, who + " was never shown " + at(conversation, seq));
     }
   }
+}
+
+// An engine that forgets an event forgets its key: what may come again is not to be trimmed.
+Seq Truth::may_be_trimmed(const std::string& conversation) const {
+  const Book* book = disk_.ledger.find(conversation);
+  if (!book) return 0;
+  for (const auto& [seq, entry] : book->entries) {
+    for (const Attempt& attempt : attempts) {
+      const bool answered = attempt.state != Attempt::State::waiting && attempt.state != Attempt::State::under_way;
+      if (!answered && attempt.user == entry.sender) return seq - 1;
+    }
+  }
+  return book->head;
 }
 
 std::vector<std::string> Truth::conversations_of(const UserId& user) {

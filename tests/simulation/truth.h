@@ -83,6 +83,8 @@ class Truth {
   // The application's own message, if this event is one.
   const Attempt* sent_as(const Event&) const;
 
+  Seq may_be_trimmed(const std::string& conversation) const;
+
   // ---- in the end
   void check_disk(Storage&);
   void check_attempts();

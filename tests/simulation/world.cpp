@@ -252,7 +252,8 @@ void World::perform(const Op& op) {
     case Do::trim: {
       if (!plan.is_group(op.place)) break;
       const std::string id = plan.groups[op.place].id;
-      if (const Book* book = disk.ledger.find(id)) disk.trim(id, book->head * (op.n % 60) / 100);
+      if (const Book* book = disk.ledger.find(id))
+        disk.trim(id, std::min(book->head * (op.n % 60) / 100, truth.may_be_trimmed(id)));
       break;
     }
     default:
