@@ -8,6 +8,7 @@
 
 #include "simulation/disk.h"
 #include "simulation/network.h"
+#include "simulation/truth.h"
 
 namespace simulation {
 
@@ -22,12 +23,17 @@ class Broken {
     (void)connection;
     return {frame};
   }
-  virtual void crashed(Disk&) {}
+  // Instead of the checkpoint that an application keeps.
+  virtual Checkpoint kept(unsigned device, Checkpoint checkpoint, Disk&) {
+    (void)device;
+    return checkpoint;
+  }
 };
 
 struct BrokenKind {
-  std::string_view name;     // on the command line
-  std::string_view promise;  // what it breaks
+  std::string_view name;  // on the command line
+  std::string_view what;
+  std::vector<Promise> breaks;  // one of these is what is found
   std::unique_ptr<Broken> (*make)();
 };
 const std::vector<BrokenKind>& broken_kinds();

@@ -60,6 +60,7 @@ void Device::open() {
 void Device::close() {
   if (!is_open()) return;
   checkpoint_ = client_ ? client_->checkpoint() : session_->checkpoint();
+  if (world_.broken()) checkpoint_ = world_.broken()->kept(index_, checkpoint_, world_.disk);
   client_.reset();
   session_.reset();
   ready_ = false;
@@ -67,6 +68,7 @@ void Device::close() {
   for (std::size_t i = 0; i < world_.truth.attempts.size(); ++i) {
     Attempt& attempt = world_.truth.attempts[i];
     if (attempt.device != index_ || attempt.state != Attempt::State::under_way) continue;
+    attempt.in_doubt = true;
     if (attempt.key.empty()) {
       attempt.state = Attempt::State::lost;
     } else {
@@ -227,7 +229,10 @@ void Device::answered(std::size_t index, const Result<Accepted>& answer) {
   const Error& error = answer.error();
   world_.tell(which + " fails: " + std::string(chatcore::name(error.code)));
   const bool again = error.retryable() || error.code == ErrorCode::stopped || error.code == ErrorCode::cancelled;
-  if (!again) return world_.truth.refused(attempt, error);
+  const bool not_done = error.code == ErrorCode::storage_unavailable || error.code == ErrorCode::storage_full;
+  const bool gives_up = not_done && !attempt.in_doubt && attempt.key.number == 0 && attempt.op % 3 == 0;
+  if (!again || gives_up) return world_.truth.refused(attempt, error);
+  attempt.in_doubt = attempt.in_doubt || !not_done;
   if (attempt.key.empty()) {
     attempt.state = Attempt::State::lost;
   } else {
@@ -297,11 +302,9 @@ void Device::send_again(const Op& op, Attempt attempt) {
     if (one.device == index_ && one.what == Do::send && !one.key.empty() && one.key.number == 0) mine.push_back(&one);
   }
   if (mine.empty()) return;
-  Attempt& first = const_cast<Attempt&>(*mine[op.n % mine.size()]);
-  first.shares_key = true;
+  const Attempt& first = *mine[op.n % mine.size()];
   attempt.to = first.to;
   attempt.key = first.key;
-  attempt.shares_key = true;
   attempt.text = text_of(op.number);
   begin(std::move(attempt));
 }

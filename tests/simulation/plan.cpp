@@ -79,7 +79,7 @@ Plan make_plan(std::uint64_t seed) {
        {&plan.shard_weight, &plan.store_weight, &plan.network_weight, &plan.client_weight, &plan.app_weight}) {
     *w = weight(random);
   }
-  const unsigned count = random.between(15, 90);
+  const unsigned count = random.between(20, 160);
   const bool calm = random.percent(10);  // nothing fails
   for (unsigned i = 0; i < count; ++i) {
     Op op{.number = i + 1, .what = pick(random)};

@@ -162,13 +162,14 @@ void Truth::check_content(const std::string& who, const UserId& user, const std:
   const Entry* entry = book ? book->find(event.seq) : nullptr;
   const std::string what = who + " was shown " + at(conversation, event.seq);
   if (!entry) return broken(Promise::acknowledged, what + ", which is not on the disk");
+  if (entry->says.view() != conversation) return broken(Promise::seqs, what + ", where the disk holds another's event");
   if (!within(disk_.ledger.visible(conversation, user), event.seq))
     return broken(Promise::privacy, what + ", which is not for him");
   if (entry->sender != event.sender) return broken(Promise::seqs, what + " with another sender than the disk's");
   const IdempotencyKey expected = event.sender == user ? entry->key : IdempotencyKey();
   if (key_shown && event.key != expected) return broken(Promise::privacy, what + " with a key that is not its own");
   const auto said = [&](const MessagePosted& posted, const Entry& of) {
-    if (posted.deleted && !of.deleted_at) return broken(Promise::seqs, what + " as deleted, which it is not");
+    if (posted.deleted && !of.deleted_at) return broken(Promise::deletion, what + " as deleted, which it is not");
     if (!posted.deleted && !of.has_said(posted.content.text) && !may_say(conversation, of.seq, posted.content.text)) {
       return broken(Promise::seqs, what + " saying " + posted.content.text + ", which it never said");
     }
@@ -265,6 +266,10 @@ void Truth::check_book(const std::string& conversation, const Book& book) {
       if (!is_new)
         broken(Promise::crash,
                text + " stands twice: " + at(conversation, known->second) + ", " + at(conversation, seq));
+    }
+  }
+  for (const auto& [seq, entry] : book.entries) {
+    for (const std::string& text : entry.texts) {
       const Attempt* attempt = by_text(text);
       if (!attempt || !may_say(conversation, seq, text))
         broken(Promise::seqs, at(conversation, seq) + " says " + text + ", which belongs elsewhere");

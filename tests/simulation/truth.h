@@ -34,11 +34,11 @@ struct Attempt {
   unsigned device = 0, life = 0;  // of the application
   UserId user{};
   Target to{};
-  UserId about{};        // whom it adds or removes
-  std::string text{};    // "<m7>", nowhere else
-  Seq target = 0;        // what it edits or deletes
-  IdempotencyKey key{};  // empty: the library makes one
-  bool shares_key = false;
+  UserId about{};         // whom it adds or removes
+  std::string text{};     // "<m7>", nowhere else
+  Seq target = 0;         // what it edits or deletes
+  IdempotencyKey key{};   // empty: the library makes one
+  bool in_doubt = false;  // it may have been done, for all that the application knows
   State state{};
   Accepted ack{};
 };

@@ -74,7 +74,6 @@ void World::crash() {
   drop_sessions();
   if (server_) (void)server_->stop(0ms);
   server_.reset();
-  if (broken_) broken_->crashed(disk);
 }
 
 void World::restart() {

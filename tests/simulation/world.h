@@ -42,6 +42,8 @@ class World {
   std::uint64_t now_ms();
   std::shared_ptr<detail::EngineCore> server() { return server_; }  // null: it is down
 
+  Broken* broken() const { return broken_; }
+
   const Plan& plan;
   std::shared_ptr<ManualClock> clock = std::make_shared<ManualClock>();
   Network network;
