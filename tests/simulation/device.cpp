@@ -183,8 +183,8 @@ void Device::begin(Attempt attempt) {
 
 void Device::send(std::size_t index) {
   Attempt& attempt = world_.truth.attempts[index];
+  if (attempt.state != Attempt::State::waiting) return;  // answered while it was closed
   if (!is_open()) {
-    attempt.state = Attempt::State::waiting;
     again_.emplace_back(0, index);
     return;
   }

@@ -118,11 +118,14 @@ Status Disk::apply(const Change& change, std::uint64_t& batch) {
 
 CommitInfo Disk::commit(std::span<const Change> changes, std::span<Status> outcome) {
   Planned planned{Fate::done, 0};
-  const bool any_moves = std::any_of(changes.begin(), changes.end(), moves);
-  if (any_moves && !fates_.empty()) {
-    planned = fates_.front();
-    fates_.pop_front();
-  } else if (!any_moves && rows_fail_ > 0) {
+  const auto moving = std::count_if(changes.begin(), changes.end(), moves);
+  // "Mixed" waits for a commit in which there is something to mix.
+  const auto due =
+      std::find_if(fates_.begin(), fates_.end(), [&](const Planned& p) { return moving > 1 || p.fate != Fate::mixed; });
+  if (moving > 0 && due != fates_.end()) {
+    planned = *due;
+    fates_.erase(due);
+  } else if (moving == 0 && rows_fail_ > 0) {
     --rows_fail_;
     planned.fate = rows_fail_ % 3 == 0 ? Fate::unknown_done : rows_fail_ % 3 == 1 ? Fate::refused : Fate::full;
   }

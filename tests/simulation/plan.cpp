@@ -79,6 +79,8 @@ Plan make_plan(std::uint64_t seed) {
        {&plan.shard_weight, &plan.store_weight, &plan.network_weight, &plan.client_weight, &plan.app_weight}) {
     *w = weight(random);
   }
+  // Where the storage is slow, much gathers for one commit.
+  if (random.percent(35)) plan.store_weight = 1, plan.shard_weight = 8;
   const unsigned count = random.between(20, 160);
   const bool calm = random.percent(10);  // nothing fails
   for (unsigned i = 0; i < count; ++i) {
@@ -89,7 +91,7 @@ Plan make_plan(std::uint64_t seed) {
     // Most of what is said is said in few places.
     op.place = random.percent(60) ? random.below(2) % plan.places() : random.below(plan.places());
     op.n = random.below(1000);
-    op.fate = static_cast<Fate>(random.between(1, 7));
+    op.fate = random.percent(30) ? Fate::mixed : static_cast<Fate>(random.between(1, 7));
     op.steps = random.percent(30) ? random.below(4) : random.percent(70) ? random.below(60) : random.below(400);
     op.random = random.next();
     plan.ops.push_back(op);

@@ -316,9 +316,12 @@ void Truth::check_watch(const Watch& watch, unsigned device, const std::string& 
     for (const auto& [seq, entry] : book.entries) {
       if (seq <= seen.begins || seq < book.oldest || !within(stays, seq)) continue;
       if (seen.pushed.contains(seq) || seen.known.contains(seq)) continue;
-      // An application that ended before it was answered is not told by its next life: its client had seen it.
+      // Its own, of which it was told nothing: its client had seen it when the application ended, or it landed late
+      // and the repeat found nothing left to change.
       const bool own = std::any_of(attempts.begin(), attempts.end(), [&](const Attempt& attempt) {
-        return attempt.device == device && attempt.state == Attempt::State::lost && is_what(attempt, entry);
+        const bool untold = attempt.state == Attempt::State::lost ||
+                            (attempt.state == Attempt::State::acknowledged && attempt.ack.seq == 0);
+        return attempt.device == device && untold && is_what(attempt, entry);
       });
       if (!own) return broken(Promise::resume, who + " was never shown " + at(conversation, seq));
     }
