@@ -191,6 +191,7 @@ void Disk::lose_power(std::uint64_t random) {
   journal_.resize(journal_.size() - lost, journal_.front());
   trace_("storage: the last " + std::to_string(lost) + " changes are gone");
   ++losses_;
+  landed_late.clear();
   const auto journal = std::exchange(journal_, {});
   content_ = make_memory_storage();
   (void)content_->open(Durability::memory);
