@@ -296,6 +296,9 @@ void ConnectionSession::welcome(std::uint64_t call, const Identity& identity, co
   if (!resumed) push(std::make_shared<const Bytes>(protocol::encode_reset()));
   for (auto& run : waited) run(*this);
   drain(lobby_);
+  // Between the shards it may have missed that all are sent away.
+  if (core_.stopping)
+    close({ErrorCode::stopped, "the server is stopping: come back and resume", std::chrono::seconds(1)});
 }
 
 void ConnectionSession::sweep(Shard& at, SteadyTime now) {

@@ -176,19 +176,22 @@ Status recover_inbox(Storage& storage, std::uint64_t newest_batch, unsigned shar
   OwnedChange note{.partition = std::string(engine_partition)};
   auto from = noted_to(storage, note.rows);
   if (!from) return from.error();
-  std::map<std::string, std::pair<Seq, std::uint64_t>> moved;  // conversations: head, batch
+  std::map<std::string, Seq> moved;  // conversations and their heads
   for (std::uint64_t after = *from; after < newest_batch;) {
     auto page = storage.feed(after, {.rows = 10'000, .bytes = 4 << 20});
     if (!page) return page.error();
     for (const auto& [partition, head] : page->moved) {
-      if (partition.starts_with("c:")) moved[partition] = {head, page->next};
+      if (partition.starts_with("c:")) moved[partition] = head;
     }
     if (!page->more || page->next <= after) break;
     after = page->next;
   }
+  // What landed unnoticed may lie before checkpoints that were given out since: for one who comes back with them
+  // everything found here counts as newer.
+  const std::uint64_t batch = newest_batch + 1;
   std::map<UserId, std::vector<InboxEntry>> entries;
   for (const auto& [partition, head] : moved) {
-    if (Status read = entries_of(storage, partition, head.first, head.second, entries); !read) return read;
+    if (Status read = entries_of(storage, partition, head, batch, entries); !read) return read;
   }
   std::vector<OwnedChange> changes;
   for (const auto& [user, list] : entries) {

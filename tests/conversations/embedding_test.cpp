@@ -633,6 +633,32 @@ TEST_CASE("Whatever of a storage throws, each request is answered once, and all 
   }
 }
 
+TEST_CASE("Whose login is on its way between two shards when the engine stops is sent away too") {
+  std::vector<std::pair<std::string, Done<Identity>>> waiting;
+  EngineOptions options;
+  options.shards = 4;
+  options.authenticator = make_authenticator(
+      [&](Credentials who, Done<Identity> done) { waiting.emplace_back(who.token, std::move(done)); });
+  TestEngine test = TestEngine::open(std::move(options));
+  REQUIRE(test.status());
+  std::vector<std::unique_ptr<Wire>> wires;
+  for (int i = 0; i < 16; ++i) {
+    wires.push_back(std::make_unique<Wire>(test.engine()));
+    test.settle();
+    wires.back()->says(frame(1, 64, number(1, 1) + text(2, "user" + std::to_string(i))));
+  }
+  test.settle();
+  REQUIRE(waiting.size() == 16);
+  for (auto& [name, done] : waiting) done(Identity{.user = user(name)});
+  test.cost_per_item(2ms);  // an item a poll: a shard is told to close in the middle of its turn
+  CHECK(test.engine().stop(200ms));
+  for (const auto& wire : wires) {
+    const auto why = Wire::farewell(wire->hears());
+    REQUIRE(why);
+    CHECK(why->code == ErrorCode::stopped);
+  }
+}
+
 TEST_CASE("stop closes the storage, whoever still holds a session or a link") {
   for (const unsigned threads : {0u, 1u}) {
     CAPTURE(threads);

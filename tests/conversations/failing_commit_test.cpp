@@ -261,6 +261,33 @@ TEST_CASE("What landed unnoticed is found by the next life, however long nobody 
   CHECK(std::count(heard.begin(), heard.end(), "elsewhere") == 5);
 }
 
+TEST_CASE("What landed unnoticed counts as newer than the checkpoints of the life in which it did") {
+  for (const Fate fate : {Fate::unknown_done, Fate::unknown_late}) {
+    CAPTURE(static_cast<int>(fate));
+    Server server;
+    const ConversationId id = server.group("room", {"alice", "bob"}), other = server.group("other", {"alice", "bob"});
+    Checkpoint place;
+    {
+      Person bob(server, "bob");
+      server.store->next({fate});
+      const auto sent = begin(server, "alice", text(id, "unnoticed"));
+      in_next_commit(server, [&] { server.store->reads_fail = true; });  // the conversation can't be read again
+      server.settle();
+      CHECK(sent.code() == ErrorCode::unknown_outcome);
+      server.store->land();
+      REQUIRE(server.ask("alice", text(other, "elsewhere")));
+      server.advance(3s);
+      CHECK(bob.receives() == Lines{"elsewhere"});
+      place = bob.checkpoint();
+    }
+    server.store->reads_fail = false;
+    server.crash();
+    Person bob(server, "bob", place);
+    const Lines heard = bob.receives();
+    CHECK(std::count(heard.begin(), heard.end(), "unnoticed") == 1);
+  }
+}
+
 TEST_CASE("A member whose adding failed is no member, and neither is he who spoke behind it") {
   Server server;
   const ConversationId id = server.group("room", {"alice", "bob"});

@@ -1,0 +1,366 @@
+#include "simulation/device.h"
+
+#include <algorithm>
+
+#include "engine/engine_core.h"
+#include "simulation/world.h"
+
+namespace simulation {
+namespace {
+
+constexpr std::uint64_t retry_ms = 60;
+
+std::string text_of(unsigned op) { return "<m" + std::to_string(op) + ">"; }
+
+}  // namespace
+
+Device::Device(World& world, unsigned index)
+    : world_(world),
+      index_(index),
+      plan_(world.plan.devices[index]),
+      user_(*UserId::make(world.plan.users[plan_.user])) {}
+
+// ---- its lives
+
+void Device::open() {
+  if (is_open()) return;
+  const std::optional<Checkpoint> resume = checkpoint_.empty() ? std::nullopt : std::optional(checkpoint_);
+  if (!resume) watch.begun = false;
+  for (auto& [conversation, seen] : watch.conversations) seen.last = plan_.in_process ? 0 : seen.last;
+  if (plan_.in_process) {
+    const auto server = world_.server();
+    if (!server) return;
+    session_ = std::make_unique<Session>(server->open_session({.identity = {.user = user_}, .resume = resume}));
+  } else {
+    ClientOptions options;
+    options.token = [token = user_.string()] { return token; };
+    options.resume = resume;
+    options.on_ready = [this] { ready_ = true; };
+    options.threads = 0;
+    options.dialer = world_.network.dialer(index_);
+    options.runtime.clock = world_.clock;
+    options.runtime.log = [this](LogLevel, std::string_view line) {
+      world_.tell("  " + name() + ": " + std::string(line));
+    };
+    options.runtime.random = [random = Random(world_.plan.seed + index_ * 1000 + life_)]() mutable {
+      return random.next();
+    };
+    client_ = std::make_unique<Client>(std::move(*Client::open(std::move(options))));
+  }
+  ++life_;
+  opened_at_ = world_.disk.step;
+  world_.tell(name() + " is opened" + (resume ? ", and resumes" : ""));
+  // What it was not answered comes first, in order.
+  std::vector<std::size_t> waiting;
+  for (const auto& [when, attempt] : std::exchange(again_, {})) waiting.push_back(attempt);
+  std::sort(waiting.begin(), waiting.end());
+  for (const std::size_t attempt : waiting) send(attempt);
+}
+
+void Device::close() {
+  if (!is_open()) return;
+  checkpoint_ = client_ ? client_->checkpoint() : session_->checkpoint();
+  if (world_.broken()) checkpoint_ = world_.broken()->kept(index_, checkpoint_, world_.disk);
+  client_.reset();
+  session_.reset();
+  ready_ = false;
+  asked_ = 0;
+  for (std::size_t i = 0; i < world_.truth.attempts.size(); ++i) {
+    Attempt& attempt = world_.truth.attempts[i];
+    if (attempt.device != index_ || attempt.state != Attempt::State::under_way) continue;
+    attempt.in_doubt = true;
+    if (attempt.key.empty()) {
+      attempt.state = Attempt::State::lost;
+    } else {
+      attempt.state = Attempt::State::waiting;
+      again_.emplace_back(0, i);
+    }
+  }
+  std::sort(again_.begin(), again_.end(), [](const auto& a, const auto& b) { return a.second < b.second; });
+  again_.erase(
+      std::unique(again_.begin(), again_.end(), [](const auto& a, const auto& b) { return a.second == b.second; }),
+      again_.end());
+  world_.tell(name() + " is closed");
+}
+
+bool Device::online() const { return client_ ? client_->status().connected : session_ != nullptr; }
+
+bool Device::waits() const { return !again_.empty() || asked_ > 0; }
+
+bool Device::poll() {
+  if (!client_) return false;
+  const bool did = client_->poll(std::chrono::microseconds(0)).handled > 0;
+  if (!watch.begun && client_->status().connected) world_.truth.begins(watch);
+  return did;
+}
+
+bool Device::act() {
+  if (!is_open()) return false;
+  if (session_ || ready_) {
+    if (session_ && !watch.begun) world_.truth.begins(watch);
+    if (auto push = client_ ? client_->take() : session_->take()) {
+      took(*push);
+      return true;
+    }
+    ready_ = false;
+  }
+  if (again_.empty() || again_.front().first > world_.now_ms()) return false;
+  const std::size_t attempt = again_.front().second;
+  again_.erase(again_.begin());
+  send(attempt);
+  return true;
+}
+
+// ---- what comes
+
+void Device::took(const Push& push) {
+  world_.note(index_);
+  if (const Event* event = push.event()) {
+    world_.note(event->seq);
+    world_.tell("  " + name() + " is shown " + event->conversation.string() + " #" + std::to_string(event->seq));
+    const Attempt* sent = world_.truth.sent_as(*event);
+    const bool own =
+        client_ && sent && sent->what != Do::edit && sent->device == index_ && sent->life == life_ && sent->key.empty();
+    world_.truth.pushed(watch, own ? sent : nullptr, name(), user_, client_ != nullptr, *event,
+                        session_ ? opened_at_ : 0);
+  } else if (const auto* shown = push.as<Ephemeral>()) {
+    world_.truth.shown(name(), user_, *shown);
+  } else if (const auto* moved = push.as<HeadMoved>()) {
+    world_.tell("  " + name() + " is told to read " + moved->conversation.string() + " up to #" +
+                std::to_string(moved->head));
+    const std::string id = moved->conversation.string();
+    const Seq from = watch.highest(id);
+    if (client_) {  // the library has read what it could
+      for (Seq seq = 1; seq <= moved->head; ++seq) watch.conversations[id].known.insert(seq);
+    } else {
+      catch_up(moved->conversation, std::min(from, moved->head));
+    }
+  } else if (push.as<Reset>()) {
+    world_.tell("  " + name() + " is told to start again");
+    world_.truth.was_reset(watch, name());
+  } else if (push.as<Closed>() && session_) {
+    close();
+  }
+}
+
+void Device::catch_up(const ConversationId& id, Seq after) {
+  const std::uint64_t asked_at = world_.disk.step;
+  ask(Sync{.conversation = id, .after = after, .limit = 20},
+      [this, id, after, asked_at, life = life_](Result<SyncPage> page) {
+        if (life != life_ || !session_) return;
+        if (!page) {
+          if (page.error().retryable()) catch_up(id, after);
+          return;
+        }
+        world_.truth.page(name(), user_, id.string(), *page, true, asked_at);
+        for (const EventPtr& event : page->events) watch.conversations[id.string()].known.insert(event->seq);
+        if (page->more) catch_up(id, page->covers_to);
+      });
+}
+
+// ---- what it asks
+
+template <class R>
+void Device::ask(R request, Done<typename R::Reply> done) {
+  ++asked_;
+  auto answered = [this, life = life_, done = std::move(done)](Result<typename R::Reply> result) mutable {
+    if (life == life_ && asked_ > 0) --asked_;
+    if (done) done(std::move(result));
+  };
+  if (client_) {
+    client_->call(std::move(request), std::move(answered));
+  } else if (session_) {
+    session_->call(std::move(request), std::move(answered));
+  }
+}
+
+void Device::begin(Attempt attempt) {
+  attempt.device = index_;
+  attempt.user = user_;
+  world_.truth.attempts.push_back(std::move(attempt));
+  send(world_.truth.attempts.size() - 1);
+}
+
+void Device::send(std::size_t index) {
+  Attempt& attempt = world_.truth.attempts[index];
+  if (attempt.state != Attempt::State::waiting) return;  // answered while it was closed
+  if (!is_open()) {
+    again_.emplace_back(0, index);
+    return;
+  }
+  attempt.state = Attempt::State::under_way;
+  attempt.life = life_;
+  const auto done = [this, index, life = life_](Result<Accepted> answer) {
+    if (life == life_) answered(index, answer);
+  };
+  const ConversationId id = attempt.to.conversation() ? *attempt.to.conversation() : ConversationId();
+  const Content content{.text = attempt.text};
+  switch (attempt.what) {
+    case Do::send:
+    case Do::send_again:
+      return ask(Send{.to = attempt.to, .content = content, .key = attempt.key}, done);
+    case Do::edit:
+      return ask(EditMessage{id, attempt.target, content, attempt.key}, done);
+    case Do::erase:
+      return ask(DeleteMessage{id, attempt.target, attempt.key}, done);
+    case Do::join:
+      return ask(Join{id, attempt.key}, done);
+    case Do::leave:
+      return ask(Leave{id, attempt.key}, done);
+    case Do::add:
+      return ask(AddMembers{id, {{attempt.about, Role::member}}, attempt.key}, done);
+    default:
+      return ask(RemoveMembers{id, {attempt.about}, attempt.key}, done);
+  }
+}
+
+void Device::answered(std::size_t index, const Result<Accepted>& answer) {
+  Attempt& attempt = world_.truth.attempts[index];
+  const std::string which = "  op " + std::to_string(attempt.op) + " of " + name();
+  world_.note(index);
+  if (answer) {
+    world_.note(answer->seq);
+    world_.tell(which + " is acknowledged: " + answer->conversation.string() + " #" + std::to_string(answer->seq) +
+                (answer->duplicate ? ", again" : ""));
+    world_.truth.acknowledged(attempt, *answer);
+    if (answer->seq != 0) watch.conversations[answer->conversation.string()].known.insert(answer->seq);
+    return;
+  }
+  const Error& error = answer.error();
+  world_.tell(which + " fails: " + std::string(chatcore::name(error.code)));
+  const bool again = error.retryable() || error.code == ErrorCode::stopped || error.code == ErrorCode::cancelled;
+  const bool not_done = error.code == ErrorCode::storage_unavailable || error.code == ErrorCode::storage_full;
+  const bool gives_up = not_done && !attempt.in_doubt && attempt.key.number == 0 && attempt.op % 3 == 0;
+  if (!again || gives_up) return world_.truth.refused(attempt, error);
+  attempt.in_doubt = attempt.in_doubt || !not_done;
+  if (attempt.key.empty()) {
+    attempt.state = Attempt::State::lost;
+  } else {
+    attempt.state = Attempt::State::waiting;
+    again_.emplace_back(world_.now_ms() + retry_ms, index);
+  }
+}
+
+// ---- what a plan says
+
+Target Device::place(unsigned place) const {
+  const Plan& plan = world_.plan;
+  if (plan.is_group(place)) return *ConversationId::make(plan.groups[place].id);
+  return Direct{*UserId::make(plan.users[(place - plan.groups.size()) % plan.users.size()])};
+}
+
+// The direct one, once something was said in it.
+std::optional<ConversationId> Device::conversation(unsigned at) const {
+  const Target to = place(at);
+  if (to.conversation()) return *to.conversation();
+  for (const auto& [id, pair] : world_.disk.ledger.pairs) {
+    if (pair == std::set{user_, to.direct()->peer}) return *ConversationId::make(id);
+  }
+  return {};
+}
+
+IdempotencyKey Device::next_key(unsigned op) {
+  if (client_ && !plan_.own_keys) return {};
+  if (plan_.numbered_keys) return IdempotencyKey(name(), ++numbers_);
+  return IdempotencyKey("key" + std::to_string(op));
+}
+
+void Device::perform(const Op& op) {
+  if (op.what == Do::online) return open();
+  if (op.what == Do::offline) return close();
+  if (!is_open()) return;
+  Attempt attempt{.op = op.number, .what = op.what, .to = place(op.place)};
+  switch (op.what) {
+    case Do::send:
+      attempt.text = text_of(op.number);
+      attempt.key = next_key(op.number);
+      return begin(std::move(attempt));
+    case Do::send_again:
+      return send_again(op, std::move(attempt));
+    case Do::edit:
+    case Do::erase:
+      return change_message(op, std::move(attempt));
+    case Do::mark_read:
+      return mark_read(op);
+    case Do::history:
+      return read_back(op);
+    case Do::list:
+      return ask(ListConversations{.limit = 1 + op.n % 5}, {});
+    case Do::ephemeral:
+      return ask(SendEphemeral{.to = attempt.to, .content = {.text = "<e" + std::to_string(op.number) + ">"}}, {});
+    default:
+      return change_members(op, std::move(attempt));
+  }
+}
+
+void Device::send_again(const Op& op, Attempt attempt) {
+  std::vector<const Attempt*> mine;
+  for (const Attempt& one : world_.truth.attempts) {
+    const auto* id = one.to.conversation();
+    const Book* book = id ? world_.disk.ledger.find(id->string()) : nullptr;
+    if (book && book->oldest > 1) continue;
+    if (one.device == index_ && one.what == Do::send && !one.key.empty() && one.key.number == 0) mine.push_back(&one);
+  }
+  if (mine.empty()) return;
+  const Attempt& first = *mine[op.n % mine.size()];
+  attempt.to = first.to;
+  attempt.key = first.key;
+  attempt.text = text_of(op.number);
+  begin(std::move(attempt));
+}
+
+void Device::change_message(const Op& op, Attempt attempt) {
+  const auto id = conversation(op.place);
+  if (!id) return;
+  std::vector<Seq> mine;
+  for (const Attempt& one : world_.truth.attempts) {
+    if (one.user == user_ && (one.what == Do::send || one.what == Do::send_again) &&
+        one.state == Attempt::State::acknowledged && one.ack.conversation == *id) {
+      mine.push_back(one.ack.seq);
+    }
+  }
+  if (mine.empty()) return;
+  attempt.to = *id;
+  attempt.target = mine[mine.size() - 1 - op.n % std::min<std::size_t>(mine.size(), 4)];
+  if (op.what == Do::edit) attempt.text = text_of(op.number);
+  attempt.key = next_key(op.number);
+  begin(std::move(attempt));
+}
+
+void Device::change_members(const Op& op, Attempt attempt) {
+  if (!world_.plan.is_group(op.place)) return;
+  attempt.about = *UserId::make(world_.plan.users[op.n % world_.plan.users.size()]);
+  attempt.key = next_key(op.number);
+  begin(std::move(attempt));
+}
+
+void Device::mark_read(const Op& op) {
+  const auto id = conversation(op.place);
+  if (!id) return;
+  const Seq highest = watch.highest(id->string());
+  if (highest == 0) return;
+  const Seq seq = highest - op.n % std::min<Seq>(highest, 3);
+  world_.truth.read_to(user_, id->string(), seq, false);
+  ask(MarkRead{*id, seq}, [this, id = *id, seq](Result<ReadCursor> cursor) {
+    if (cursor) world_.truth.read_to(user_, id.string(), seq, true);
+  });
+}
+
+void Device::read_back(const Op& op) {
+  const auto id = conversation(op.place);
+  if (!id) return;
+  const std::uint64_t asked_at = world_.disk.step;
+  const auto check = [this, id = *id, asked_at, life = life_](const auto& page, bool all) {
+    if (page && life == life_) world_.truth.page(name(), user_, id.string(), *page, all, asked_at);
+  };
+  const std::uint32_t limit = 1 + op.n % 9;
+  if (op.n % 3 == 0) {
+    ask(Sync{*id, op.n % 20u, limit}, [check](Result<SyncPage> page) { check(page, true); });
+  } else {
+    ask(ReadHistory{*id, op.n % 4 == 0 ? 0u : op.n % 20u, op.n % 2 == 0 ? Direction::forward : Direction::backward,
+                    limit},
+        [check](Result<HistoryPage> page) { check(page, false); });
+  }
+}
+
+}  // namespace simulation

@@ -1,0 +1,75 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <set>
+#include <span>
+#include <string>
+#include <vector>
+
+#include <chatcore/chatcore.h>
+
+namespace simulation {
+
+using namespace chatcore;
+
+// What a disk holds, in plain words: the truth that everything is compared with. It is kept from the bytes that reach
+// the disk, and knows nothing of the engine.
+struct Entry {
+  enum class Kind { message, change, members, settings, other } kind{};
+  Log log{};
+  ConversationId says{};  // the conversation and seq that stand in the bytes
+  Seq seq{};
+  UserId sender{};
+  IdempotencyKey key{};
+  std::vector<std::string> texts{};           // of a message: all it ever said
+  std::optional<std::uint64_t> deleted_at{};  // step
+  Seq target{};                               // of a change
+  std::optional<ChangeKind> change{};
+  std::vector<UserId> joined{}, left{};
+  std::uint64_t written_at{};  // step
+
+  bool has_said(const std::string& text) const;
+};
+
+struct Interval {
+  Seq from{}, to{};  // both included; to 0: open
+};
+
+struct Book {  // of a conversation
+  std::map<Seq, Entry> entries{};
+  Seq head{}, oldest = 1;
+  std::vector<std::string> wrong{};  // what no log may do: a seq twice, a hole
+
+  const Entry* find(Seq) const;
+};
+
+class Ledger {
+ public:
+  void apply(std::string_view partition, std::span<const StoredEvent>, Seq new_head, Seq trim_to, std::uint64_t step);
+  void clear() { books_.clear(); }
+
+  const Book* find(const std::string& conversation) const;
+  const std::map<std::string, Book>& books() const { return books_; }
+
+  // The group's rule for who joins.
+  struct Rule {
+    NewcomersSee newcomers_see = NewcomersSee::all;
+    Seq last = 0;
+  };
+  std::map<std::string, Rule> rules{};
+  // Of a direct conversation: who its two are, by who said something in it.
+  std::map<std::string, std::set<UserId>> pairs{};
+
+  // What a user may see; and what he was a member for, from his coming to his going.
+  std::vector<Interval> visible(const std::string& conversation, const UserId&) const;
+  std::vector<Interval> stays(const std::string& conversation, const UserId&) const;
+
+ private:
+  std::map<std::string, Book> books_;
+};
+
+bool within(const std::vector<Interval>&, Seq);
+
+}  // namespace simulation

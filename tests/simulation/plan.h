@@ -1,0 +1,100 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include <chatcore/chatcore.h>
+
+// What happens in a run, made from the seed before it begins. A plan is a list, so that what does not matter for a
+// failure can be left out.
+
+namespace simulation {
+
+using namespace chatcore;
+
+enum class Do {
+  // a device
+  send,
+  send_again,  // the same key, another body
+  edit,
+  erase,
+  mark_read,
+  history,
+  list,
+  ephemeral,
+  join,
+  leave,
+  add,
+  remove,
+  offline,  // closes the application, which keeps its checkpoint
+  online,
+  // the network of a device
+  cut,
+  delay,
+  stall,
+  half_close,
+  refuse,
+  mend,
+  // the storage
+  commits,     // what becomes of the next commit that moves a conversation
+  rows_fail,   // the next commits that move none
+  reads_fail,  // the next reads
+  lands,       // what was unknown gets there now
+  trim,
+  // the server
+  crash,
+  power_cut,
+  restart,
+  wait,  // time passes
+};
+
+// What becomes of a commit. Mixed: of each of its changes by itself. Dies: the process does, amid the commit.
+enum class Fate { done, refused, full, unknown_done, unknown_not_done, unknown_late, mixed, dies };
+
+struct Op {
+  unsigned number = 0;  // in the whole plan: a message is "<m7>" whatever was left out
+  Do what{};
+  unsigned device = 0, place = 0, n = 0;
+  Fate fate{};
+  unsigned steps = 0;        // how much happens before the next one
+  std::uint64_t random = 0;  // of what happens then
+};
+
+struct DevicePlan {
+  unsigned user = 0;
+  std::string name{};
+  bool in_process = false;     // a Session in the server's process; else a Client over the network
+  bool own_keys = false;       // a client whose application chooses the keys
+  bool numbered_keys = false;  // of those: a source and a counter
+};
+
+struct Group {
+  std::string id{};
+  std::vector<unsigned> members{};
+  NewcomersSee newcomers_see{};
+  std::uint32_t newcomers_last = 0;
+};
+
+struct Plan {
+  std::uint64_t seed = 0;
+  unsigned shards = 1;
+  bool by_poll = false;  // the engine moves by poll(budget); else item by item, whichever is picked
+  Durability durability = Durability::disk;
+  std::vector<std::string> users{};
+  std::vector<DevicePlan> devices{};
+  std::vector<Group> groups{};
+  unsigned shard_weight = 1, store_weight = 1, network_weight = 1, client_weight = 1, app_weight = 1;
+  std::vector<Op> ops{};
+
+  // A place is a group, or behind those the direct conversation with a user.
+  bool is_group(unsigned place) const { return place < groups.size(); }
+  unsigned places() const { return static_cast<unsigned>(groups.size() + users.size()); }
+  std::string place_name(unsigned place) const;
+};
+
+Plan make_plan(std::uint64_t seed);
+std::string text_of(const Plan&, const Op&);  // a line of the trace
+std::string_view name_of(Fate);
+
+}  // namespace simulation

@@ -1,0 +1,368 @@
+#include "simulation/world.h"
+
+#include <algorithm>
+
+#include "core/shard.h"
+#include "core/store.h"
+#include "engine/engine_core.h"
+
+namespace simulation {
+
+using namespace std::chrono_literals;
+
+World::World(const Plan& p, Broken* broken, bool traces)
+    : plan(p),
+      disk(p.durability, [this](const std::string& line) { tell(line); }),
+      truth(p, disk),
+      broken_(broken),
+      traces_(traces) {
+  for (const Group& group : plan.groups) disk.ledger.rules[group.id] = {group.newcomers_see, group.newcomers_last};
+  for (unsigned i = 0; i < plan.devices.size(); ++i) devices_.push_back(std::make_unique<Device>(*this, i));
+  if (broken_) {
+    network.to_client = [this](unsigned, std::uint64_t connection, const Frame& frame) {
+      return broken_->to_client(connection, frame, disk);
+    };
+  }
+}
+
+World::~World() {
+  for (auto& device : devices_) device->close();
+  if (server_) crash();
+}
+
+void World::tell(const std::string& line) {
+  if (traces_) trace_.push_back(line);
+}
+
+std::uint64_t World::now_ms() { return static_cast<std::uint64_t>(clock->wall().time_since_epoch().count()); }
+
+// ---- the server
+
+bool World::open() {
+  if (server_) return true;
+  EngineOptions options;
+  options.storage = disk.handle();
+  if (broken_) options.storage = broken_->storage(std::move(options.storage), disk);
+  options.authenticator = make_insecure_dev_authenticator();
+  options.durability = plan.durability;
+  options.threads = 0;
+  options.storage_threads = 0;
+  options.shards = plan.shards;
+  options.limits.heartbeat = 3s;
+  options.runtime.clock = clock;
+  options.runtime.random = [random = Random(plan.seed * 77 + lives_)]() mutable { return random.next(); };
+  auto opened = detail::EngineCore::open(std::move(options));
+  if (!opened) return tell("server: does not start: " + opened.error().message), false;
+  ++lives_;
+  server_ = std::move(*opened);
+  server_->core().help = {};  // it moves when it is picked, not when somebody waits
+  (void)server_->listen(network.transport());
+  tell("server: runs");
+  return true;
+}
+
+void World::drop_sessions() {
+  for (auto& device : devices_) {
+    if (device->in_process()) device->close();
+  }
+}
+
+// The process ends: nothing more reaches the disk, nobody is told anything.
+void World::crash() {
+  disk.end_of_life();
+  network.server_is_gone();
+  drop_sessions();
+  if (server_) (void)server_->stop(0ms);
+  server_.reset();
+}
+
+void World::restart() {
+  if (!server_) return;
+  // It waits in real time, for what comes by timers too: the clock has to move by being read.
+  for (unsigned i = 0; i < devices_.size(); ++i) network.mend(i);
+  clock->cost_per_read(5ms);
+  (void)server_->stop(20s);
+  clock->cost_per_read(0us);
+  drop_sessions();
+  network.server_is_gone();
+  server_.reset();
+  disk.end_of_life();
+}
+
+// ---- one thing after the other
+
+bool World::engine_step(Random& random, unsigned which) {
+  if (!server_) return false;
+  if (plan.by_poll) {
+    clock->cost_per_read(1us);
+    const bool did = server_->poll(std::chrono::microseconds(random.below(30))).handled > 0;
+    clock->cost_per_read(0us);
+    return did;
+  }
+  core::Core& core = server_->core();
+  if (which < core.shards.size()) return core.shards[which]->run_one(clock->steady());
+  return core.store->run_one();
+}
+
+// Whichever is picked, or the next one that has something to do. False: nobody has.
+bool World::step(Random& random) {
+  ++steps_;
+  disk.step = steps_;
+  const unsigned shards = plan.shards, devices = static_cast<unsigned>(devices_.size());
+  const unsigned weights[] = {plan.shard_weight * shards, plan.store_weight, plan.network_weight,
+                              plan.client_weight * devices, plan.app_weight * devices};
+  unsigned all = 0, kind = 0;
+  for (const unsigned weight : weights) all += weight;
+  for (unsigned at = random.below(all); at >= weights[kind]; ++kind) at -= weights[kind];
+  for (unsigned tried = 0; tried < 5; ++tried, kind = (kind + 1) % 5) {
+    const unsigned count = kind == 0 ? shards : kind < 3 ? 1 : devices;
+    const unsigned first = random.below(count);
+    for (unsigned i = 0; i < count; ++i) {
+      const unsigned which = (first + i) % count;
+      const bool did = kind == 0   ? engine_step(random, which)
+                       : kind == 1 ? engine_step(random, shards)
+                       : kind == 2 ? network.step(random)
+                       : kind == 3 ? devices_[which]->poll()
+                                   : devices_[which]->act();
+      if (!did) continue;
+      note(kind * 64 + which);
+      if (disk.dying()) {
+        tell("server: died");
+        crash();
+      }
+      return true;
+    }
+  }
+  return false;
+}
+
+void World::idle(std::chrono::milliseconds time) { clock->advance(time); }
+
+void World::run_steps(const Op& op) {
+  Random random(op.random);
+  for (unsigned i = 0; i < op.steps && !truth.violation(); ++i) {
+    if (!server_ && random.percent(10)) open();
+    if (!step(random) || random.percent(3)) idle(std::chrono::milliseconds(random.between(1, 60)));
+  }
+}
+
+bool World::all_is_quiet() {
+  return server_ && !network.swallows() &&
+         std::all_of(devices_.begin(), devices_.end(),
+                     [](const auto& device) {
+                       return device->is_open() && device->online() && !device->waits() && device->watch.begun;
+                     }) &&
+         std::none_of(truth.attempts.begin(), truth.attempts.end(), [](const Attempt& attempt) {
+           return attempt.state == Attempt::State::waiting || attempt.state == Attempt::State::under_way;
+         });
+}
+
+// Until everyone is there and answered, and nothing has happened for so long.
+void World::settle(std::chrono::milliseconds quiet) {
+  Random random(plan.seed + 5);
+  std::chrono::milliseconds silent = 0ms;
+  for (unsigned waited = 0; waited < 1200 && !truth.violation(); ++waited) {
+    for (unsigned n = 0; n < 100'000 && step(random); ++n) {
+    }
+    if (!server_) open();
+    for (auto& device : devices_) device->open();
+    silent = all_is_quiet() ? silent + 100ms : 0ms;
+    if (silent >= quiet) return;
+    idle(100ms);
+  }
+}
+
+// Asks in the server's process, and lets things happen until the answer comes.
+template <class R>
+Result<typename R::Reply> World::answer(Random& random, Session& session, R request) {
+  std::optional<Result<typename R::Reply>> came;
+  session.call(std::move(request), [&came](auto result) { came.emplace(std::move(result)); });
+  for (unsigned n = 0; !came && n < 1'000'000; ++n) {
+    if (!step(random)) idle(10ms);
+  }
+  return came ? std::move(*came) : Error{ErrorCode::timeout, "no answer"};
+}
+
+// ---- a run
+
+void World::set_up() {
+  open();
+  for (auto& device : devices_) device->open();
+  settle(200ms);
+  Session host(server_->open_session({.identity = Identity::host("host")}));
+  for (const Group& group : plan.groups) {
+    CreateConversation create{.conversation = *ConversationId::make(group.id)};
+    create.settings.newcomers_see = group.newcomers_see;
+    create.settings.newcomers_last = group.newcomers_last;
+    create.settings.open = true;
+    for (const unsigned user : group.members) {
+      create.members.push_back({*UserId::make(plan.users[user]), create.members.empty() ? Role::owner : Role::member});
+    }
+    host.call(std::move(create));
+  }
+  settle(200ms);
+}
+
+void World::run() {
+  set_up();
+  for (const Op& op : plan.ops) {
+    if (truth.violation()) return;
+    tell(std::to_string(op.number) + ": " + text_of(plan, op));
+    perform(op);
+    run_steps(op);
+  }
+  if (truth.violation()) return;
+  tell("all is mended");
+  heal();
+  check();
+  if (truth.violation()) return;
+  // Once more after a crash: what was acknowledged is still there, and so are the lists.
+  tell("one more crash");
+  crash();
+  heal();
+  check();
+}
+
+void World::perform(const Op& op) {
+  Device& device = *devices_[op.device];
+  switch (op.what) {
+    case Do::crash:
+      tell("server: crashes");
+      crash();
+      break;
+    case Do::power_cut: {
+      Random random(op.random);
+      for (auto& each : devices_) {  // what has arrived is shown: it is of the life that ends
+        while (each->act()) {
+        }
+        each->close();
+      }
+      crash();
+      disk.lose_power(random.next());
+      truth.power_was_lost();
+      break;
+    }
+    case Do::restart:
+      restart();
+      break;
+    case Do::wait:
+      idle(std::chrono::milliseconds(op.n % 10 == 0 ? 9000 : 1 + op.n * 2));
+      break;
+    case Do::trim: {
+      if (!plan.is_group(op.place)) break;
+      const std::string id = plan.groups[op.place].id;
+      if (const Book* book = disk.ledger.find(id))
+        disk.trim(id, std::min(book->head * (op.n % 60) / 100, truth.may_be_trimmed(id)));
+      break;
+    }
+    default:
+      op.what >= Do::cut ? faults(op) : device.perform(op);
+  }
+}
+
+void World::faults(const Op& op) {
+  Random random(op.random);
+  switch (op.what) {
+    case Do::cut:
+      return network.cut(op.device);
+    case Do::delay:
+      return network.delay(op.device, op.n);
+    case Do::stall:
+      return network.stall(op.device);
+    case Do::half_close:
+      return network.swallow(op.device, op.n % 2);
+    case Do::refuse:
+      return network.refuse(op.device, true);
+    case Do::mend:
+      return network.mend(op.device);
+    case Do::commits:
+      return disk.next_commit(op.fate, random.next());
+    case Do::rows_fail:
+      return disk.fail_rows(1 + op.n % 4);
+    case Do::reads_fail:
+      return disk.fail_reads(1 + op.n % 3);
+    default:
+      return disk.land();
+  }
+}
+
+void World::heal() {
+  disk.heal();
+  for (unsigned i = 0; i < devices_.size(); ++i) network.mend(i);
+  settle(2s);
+  touch();
+}
+
+// An engine learns of a commit that landed late, behind its back, with the next one to that conversation.
+void World::touch() {
+  Random random(plan.seed + 7);
+  for (const std::string& conversation : std::exchange(disk.landed_late, {})) {
+    if (truth.violation() || !server_) return;
+    const auto op = 10'000 + static_cast<unsigned>(truth.attempts.size());
+    truth.attempts.push_back({.op = op,
+                              .what = Do::send,
+                              .device = static_cast<unsigned>(devices_.size()),
+                              .user = *UserId::make("host"),
+                              .to = *ConversationId::make(conversation),
+                              .text = "<m" + std::to_string(op) + ">",
+                              .key = "touch",
+                              .state = Attempt::State::under_way});
+    Attempt& attempt = truth.attempts.back();
+    Session host(server_->open_session({.identity = Identity::host(attempt.user)}));
+    Result<Sent> sent = Error{ErrorCode::timeout, ""};
+    for (unsigned tries = 0; tries < 5 && !sent; ++tries) {
+      sent = answer(random, host, Send{.to = attempt.to, .content = {.text = attempt.text}, .key = "touch"});
+    }
+    if (sent) truth.acknowledged(attempt, *sent);
+    settle(1s);
+  }
+}
+
+void World::check() {
+  if (truth.violation()) return;
+  truth.check_attempts();
+  truth.check_disk(disk.content());
+  for (const auto& device : devices_) truth.check_watch(device->watch, device->index(), device->name(), device->user());
+  if (!truth.violation()) read_back();
+}
+
+// What the engine says everyone may read, page by page, and his list.
+void World::read_back() {
+  Random random(plan.seed + 6);
+  for (const std::string& name : plan.users) {
+    const UserId user = *UserId::make(name);
+    Session session(server_->open_session({.identity = {.user = user}}));
+    for (const std::string& conversation : truth.conversations_of(user)) {
+      const ConversationId id = *ConversationId::make(conversation);
+      const std::uint32_t limit = random.between(1, 8);
+      for (const Direction direction : {Direction::forward, Direction::backward}) {
+        for (Seq start = 0;;) {
+          const auto page = answer(random, session, ReadHistory{id, start, direction, limit});
+          if (!page) return truth.broken(Promise::liveness, "history can't be read: " + page.error().message);
+          truth.page(name, user, conversation, *page, false, steps_);
+          if (!page->more) break;
+          start = direction == Direction::forward ? page->covers_to + 1 : page->covers_from - 1;
+        }
+      }
+      for (Seq after = 0;;) {
+        const auto page = answer(random, session, Sync{id, after, limit});
+        if (!page) return truth.broken(Promise::liveness, "sync can't be read: " + page.error().message);
+        truth.page(name, user, conversation, *page, true, steps_);
+        if (!page->more) break;
+        after = page->covers_to;
+      }
+      if (truth.violation()) return;
+    }
+    std::vector<ConversationEntry> list;
+    for (ListConversations request{.limit = random.between(1, 4)};;) {
+      auto page = answer(random, session, request);
+      if (!page) return truth.broken(Promise::liveness, "the list can't be read: " + page.error().message);
+      for (auto& entry : page->conversations) list.push_back(std::move(entry));
+      request.after = page->next;
+      if (page->next.empty()) break;
+    }
+    truth.check_list(user, list);
+  }
+}
+
+}  // namespace simulation
