@@ -6,6 +6,7 @@ namespace simulation {
 namespace {
 
 Error unavailable() { return {ErrorCode::storage_unavailable, "the disk is not there", {}}; }
+Error full() { return {ErrorCode::storage_full, "the disk is full", {}}; }
 Error unknown() { return {ErrorCode::unknown_outcome, "the disk did not say", {}}; }
 
 bool moves(const Change& change) { return change.new_head > change.expected_head; }
@@ -106,13 +107,20 @@ bool Disk::read_fails() {
   return true;
 }
 
-Status Disk::apply(const Change& change, std::uint64_t& batch) {
+std::uint64_t Disk::apply(std::span<const Change> changes, std::span<Status> outcome) {
+  const CommitInfo info = content_->commit(changes, outcome);
+  if (info.batch != 0) last_batch_ = info.batch;
+  for (std::size_t i = 0; i < changes.size(); ++i) {
+    if (!outcome[i]) continue;
+    ledger.apply(changes[i].partition, changes[i].events, changes[i].new_head, changes[i].trim_to, step);
+    if (durability_ != Durability::disk) journal_.emplace_back(Kept(changes[i]), step);
+  }
+  return info.batch;
+}
+
+Status Disk::apply(const Change& change) {
   Status outcome(ErrorCode::unknown_outcome, "unset");
-  const CommitInfo info = content_->commit({&change, 1}, {&outcome, 1});
-  if (!outcome) return outcome;
-  batch = last_batch_ = info.batch;
-  ledger.apply(change.partition, change.events, change.new_head, change.trim_to, step);
-  if (durability_ != Durability::disk) journal_.emplace_back(Kept(change), step);
+  apply({&change, 1}, {&outcome, 1});
   return outcome;
 }
 
@@ -134,44 +142,35 @@ CommitInfo Disk::commit(std::span<const Change> changes, std::span<Status> outco
            " changes: " + std::string(name_of(planned.fate)));
   }
   Random random(planned.random);
-  CommitInfo info;
+  std::vector<Change> written;
+  std::vector<std::pair<std::size_t, bool>> places;  // and whether it is told
   for (std::size_t i = 0; i < changes.size(); ++i) {
     Fate fate = planned.fate;
     if (fate == Fate::mixed) fate = single(random);
     if (fate == Fate::dies) fate = random.percent(50) ? Fate::unknown_done : Fate::unknown_not_done;
     // What moves no head can't be kept from landing over what is newer: no storage could be asked for that.
     if (fate == Fate::unknown_late && !moves(changes[i])) fate = Fate::unknown_not_done;
-    switch (fate) {
-      case Fate::done:
-        outcome[i] = apply(changes[i], info.batch);
-        break;
-      case Fate::refused:
-        outcome[i] = unavailable();
-        break;
-      case Fate::full:
-        outcome[i] = Error{ErrorCode::storage_full, "the disk is full", {}};
-        break;
-      case Fate::unknown_done: {
-        std::uint64_t untold = 0;
-        const Status done = apply(changes[i], untold);
-        outcome[i] = done ? Status(unknown()) : done;
-        break;
-      }
-      case Fate::unknown_late:
-        late_.emplace_back(changes[i]);
-        [[fallthrough]];
-      default:
-        outcome[i] = unknown();
-    }
+    outcome[i] = fate == Fate::refused ? unavailable() : fate == Fate::full ? full() : unknown();
+    if (fate == Fate::unknown_late) late_.emplace_back(changes[i]);
+    if (fate != Fate::done && fate != Fate::unknown_done) continue;
+    written.push_back(changes[i]);
+    places.emplace_back(i, fate == Fate::done);
+  }
+  std::vector<Status> done(written.size(), unknown());
+  const std::uint64_t batch = apply(written, done);
+  bool any_told = false;
+  for (std::size_t i = 0; i < places.size(); ++i) {
+    const auto [place, told] = places[i];
+    if (told || !done[i]) outcome[place] = done[i];
+    any_told = any_told || (told && done[i]);
   }
   dying_ = dying_ || planned.fate == Fate::dies;
-  return info;
+  return {any_told ? batch : 0};
 }
 
 void Disk::land() {
   for (const Kept& late : std::exchange(late_, {})) {
-    std::uint64_t batch = 0;
-    const Status landed = apply(late.view(), batch);
+    const Status landed = apply(late.view());
     if (landed && late.partition.starts_with("c:")) landed_late.insert(late.partition.substr(2));
     trace_("storage: a late change of " + late.partition + (landed ? " landed" : " no longer fits"));
   }
@@ -199,9 +198,8 @@ void Disk::lose_power(std::uint64_t random) {
   last_batch_ = 0;
   const std::uint64_t now = step;
   for (const auto& [change, at] : journal) {
-    std::uint64_t batch = 0;
     step = at;
-    (void)apply(change.view(), batch);
+    (void)apply(change.view());
   }
   step = now;
 }
@@ -210,8 +208,7 @@ void Disk::trim(const std::string& conversation, Seq to) {
   const Book* book = ledger.find(conversation);
   if (!book) return;
   const std::string partition = "c:" + conversation;
-  std::uint64_t batch = 0;
-  (void)apply({.partition = partition, .expected_head = book->head, .new_head = book->head, .trim_to = to}, batch);
+  (void)apply({.partition = partition, .expected_head = book->head, .new_head = book->head, .trim_to = to});
 }
 
 void Disk::put(const Change& change) {
@@ -219,8 +216,7 @@ void Disk::put(const Change& change) {
   Change fitted = change;
   fitted.expected_head = page ? page->head : 0;
   fitted.new_head = std::max(fitted.expected_head, change.new_head);
-  std::uint64_t batch = 0;
-  (void)apply(fitted, batch);
+  (void)apply(fitted);
 }
 
 }  // namespace simulation

@@ -66,7 +66,8 @@ class Disk {
     std::uint64_t random;
   };
   CommitInfo commit(std::span<const Change>, std::span<Status>);
-  Status apply(const Change&, std::uint64_t& batch);
+  std::uint64_t apply(std::span<const Change>, std::span<Status>);  // one batch
+  Status apply(const Change&);
   bool read_fails();
 
   const Durability durability_;

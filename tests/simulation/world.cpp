@@ -83,6 +83,8 @@ void World::restart() {
   clock->cost_per_read(5ms);
   (void)server_->stop(20s);
   clock->cost_per_read(0us);
+  const Stats left = server_->stats();
+  if (left.connections + left.sessions > 0) truth.broken(Promise::liveness, "a clean stop sent not everyone away");
   drop_sessions();
   network.server_is_gone();
   server_.reset();
