@@ -159,6 +159,9 @@ void Machine::logged_in(const protocol::LoggedIn& welcome, SteadyTime now) {
   heartbeat_ = std::chrono::milliseconds(std::min(welcome.heartbeat_ms, most_ms));
   if (heartbeat_ == 0ms) heartbeat_ = default_heartbeat;
   sent_ = received_ = now;
+  // The push that says so too follows; were it lost with the connection, the new place would hide it.
+  reset_follows_ = welcome.reset;
+  if (welcome.reset) start_again();
   if (!welcome.checkpoint.empty()) passed(welcome.checkpoint);
   queue_.session_began(welcome.session_requests, welcome.frame_bytes);
 }
@@ -173,7 +176,7 @@ void Machine::pushed(Push push, std::size_t bytes, SteadyTime now) {
   } else if (const auto* moved = push.as<HeadMoved>()) {
     streams_.head_moved(*moved);
   } else if (push.as<Reset>()) {
-    start_again();
+    if (!std::exchange(reset_follows_, false)) start_again();
   } else {
     put(std::move(push), bytes);
   }
@@ -207,6 +210,7 @@ void Machine::wait_to_dial(const Error& why, SteadyTime now) {
   last_error_ = why;
   frames_.clear();
   asked_.reset();
+  reset_follows_ = false;
   wait_until_ = now + std::max(why.retry_after, 0ms) + backoff_.next(surroundings_.random());
   queue_.session_ended();
 }

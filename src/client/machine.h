@@ -99,6 +99,7 @@ class Machine final : QueueOwner, StreamsOwner {
   Checkpoint server_;                 // where to resume
   std::optional<Checkpoint> passed_;  // for the inbox, once no stream is behind it any more
   bool resume_lost_;
+  bool reset_follows_ = false;  // the login said so already
 
   State state_ = State::waiting;
   bool dial_ = false;

@@ -22,6 +22,8 @@ class InOrder {
     if (queue.size() == 1) start(name);
   }
 
+  void clear() { std::exchange(queues_, {}).clear(); }  // drops what waits
+
  private:
   void start(const std::string& name) {
     queues_[name].front()([this, name] {

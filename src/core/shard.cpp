@@ -265,6 +265,7 @@ void Shard::drop_all() {
   hub_->clear();
   conversations_->clear();
   inbox_->clear();
+  in_order_.clear();
 }
 
 }  // namespace core

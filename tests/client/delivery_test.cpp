@@ -233,6 +233,32 @@ TEST_CASE("a login that cannot resume is a reset") {
   CHECK(alice.server.logins().back().resume.opaque == "another life");
 }
 
+TEST_CASE("a reset is told once, also where the connection is lost between the login and the push that says so") {
+  for (const bool lost : {false, true}) {
+    CAPTURE(lost);
+    Alice alice;
+    alice.settles();
+    alice.server.says(5, "5");
+    CHECK(alice.hears() == texts({"5"}));
+    alice.server.cut();
+    alice.server.welcome.reset = true;
+    alice.server.welcome.checkpoint = {"another life"};
+    alice.waits(200ms);
+    if (lost) {
+      alice.server.cut();
+      alice.server.welcome.reset = false;
+      alice.waits(200ms);
+      CHECK(alice.server.logins().back().resume.opaque == "another life");
+    } else {
+      alice.server.say(protocol::encode_reset());
+    }
+    alice.server.says(1, "1");
+    CHECK(alice.hears() == texts({"reset", "1"}));
+    alice.server.say(protocol::encode_reset());  // another one
+    CHECK(alice.hears() == texts({"reset"}));
+  }
+}
+
 TEST_CASE("who does not take is not read from, and is not taken for dead") {
   Alice alice(ClientOptions{.inbox_bytes = 1000});
   alice.settles();

@@ -633,6 +633,25 @@ TEST_CASE("Whatever of a storage throws, each request is answered once, and all 
   }
 }
 
+TEST_CASE("Who waits in line behind another one's write is answered when the engine stops, and nothing is left") {
+  std::weak_ptr<int> held;
+  int answers = 0;
+  {
+    Server server;
+    const ConversationId id = server.group("room", {"alice", "bob"});
+    const auto token = std::make_shared<int>(0);
+    held = token;
+    for (Seq i = 0; i < 5; ++i) {
+      server.engine().call({.user = user("bob")}, MarkRead{id, 1},
+                           [&answers, token](Result<ReadCursor>) { ++answers; });
+    }
+    for (int i = 0; i < 9; ++i) (void)server.engine().poll(0us);
+    (void)server.engine().stop(0ms);
+  }
+  CHECK(answers == 5);
+  CHECK(held.expired());
+}
+
 TEST_CASE("Whose login is on its way between two shards when the engine stops is sent away too") {
   std::vector<std::pair<std::string, Done<Identity>>> waiting;
   EngineOptions options;

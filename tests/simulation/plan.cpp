@@ -73,7 +73,7 @@ Plan make_plan(std::uint64_t seed) {
   Plan plan{.seed = seed};
   plan.shards = 1u << random.below(3);
   plan.by_poll = random.percent(20);
-  plan.durability = random.percent(15) ? Durability::process : Durability::disk;
+  plan.durability = random.percent(25) ? Durability::process : Durability::disk;
   people(plan, random);
   for (unsigned* w :
        {&plan.shard_weight, &plan.store_weight, &plan.network_weight, &plan.client_weight, &plan.app_weight}) {
@@ -86,6 +86,7 @@ Plan make_plan(std::uint64_t seed) {
   for (unsigned i = 0; i < count; ++i) {
     Op op{.number = i + 1, .what = pick(random)};
     if (calm && op.what >= Do::cut) op.what = Do::wait;
+    if (op.what == Do::crash && plan.durability != Durability::disk && random.percent(60)) op.what = Do::power_cut;
     if (op.what == Do::power_cut && plan.durability == Durability::disk) op.what = Do::crash;
     op.device = random.below(static_cast<unsigned>(plan.devices.size()));
     // Most of what is said is said in few places.

@@ -77,6 +77,12 @@ const Attempt* Truth::sent_as(const Event& event) const {
   return posted ? by_text(posted->content.text) : nullptr;
 }
 
+std::set<UserId> Truth::pair_of(const std::string& conversation) {
+  learn_pairs();
+  const auto pair = disk_.ledger.pairs.find(conversation);
+  return pair == disk_.ledger.pairs.end() ? std::set<UserId>() : pair->second;
+}
+
 void Truth::learn_pairs() {
   for (const auto& [conversation, book] : disk_.ledger.books()) {
     if (!conversation.starts_with("~") || disk_.ledger.pairs.contains(conversation)) continue;

@@ -92,6 +92,7 @@ class Truth {
   void check_list(const UserId&, const std::vector<ConversationEntry>&);
   void read_to(const UserId& user, const std::string& conversation, Seq seq, bool acknowledged);
   std::vector<std::string> conversations_of(const UserId&);
+  std::set<UserId> pair_of(const std::string& conversation);  // of a direct one; else nobody
 
  private:
   void learn_pairs();

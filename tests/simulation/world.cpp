@@ -300,17 +300,23 @@ void World::touch() {
   Random random(plan.seed + 7);
   for (const std::string& conversation : std::exchange(disk.landed_late, {})) {
     if (truth.violation() || !server_) return;
+    Identity who = Identity::host("host");
+    Target to = *ConversationId::make(conversation);
+    if (const auto pair = truth.pair_of(conversation); !pair.empty()) {
+      who = {.user = *pair.begin()};
+      to = Direct{*pair.rbegin()};
+    }
     const auto op = 10'000 + static_cast<unsigned>(truth.attempts.size());
     truth.attempts.push_back({.op = op,
                               .what = Do::send,
                               .device = static_cast<unsigned>(devices_.size()),
-                              .user = *UserId::make("host"),
-                              .to = *ConversationId::make(conversation),
+                              .user = who.user,
+                              .to = to,
                               .text = "<m" + std::to_string(op) + ">",
                               .key = "touch",
                               .state = Attempt::State::under_way});
     Attempt& attempt = truth.attempts.back();
-    Session host(server_->open_session({.identity = Identity::host(attempt.user)}));
+    Session host(server_->open_session({.identity = who}));
     Result<Sent> sent = Error{ErrorCode::timeout, ""};
     for (unsigned tries = 0; tries < 5 && !sent; ++tries) {
       sent = answer(random, host, Send{.to = attempt.to, .content = {.text = attempt.text}, .key = "touch"});
