@@ -56,24 +56,29 @@ class DiskHandle final : public Storage {
                      .last_batch = disk_.last_batch_};
   }
   CommitInfo commit(std::span<const Change> changes, std::span<Status> outcome) override {
+    const std::lock_guard alone(disk_.mutex_);
     if (!gone()) return disk_.commit(changes, outcome);
     for (Status& status : outcome) status = unavailable();
     return {};
   }
   Result<EventPage> events(std::string_view partition, Log log, Seq start, Direction direction,
                            PageLimit limit) override {
+    const std::lock_guard alone(disk_.mutex_);
     if (fails()) return unavailable();
     return disk_.content_->events(partition, log, start, direction, limit);
   }
   Result<std::optional<Row>> row(std::string_view partition, Table table, std::string_view key) override {
+    const std::lock_guard alone(disk_.mutex_);
     if (fails()) return unavailable();
     return disk_.content_->row(partition, table, key);
   }
   Result<RowPage> rows(std::string_view partition, Table table, std::string_view after, PageLimit limit) override {
+    const std::lock_guard alone(disk_.mutex_);
     if (fails()) return unavailable();
     return disk_.content_->rows(partition, table, after, limit);
   }
   Result<FeedPage> feed(std::uint64_t after, PageLimit limit) override {
+    const std::lock_guard alone(disk_.mutex_);
     if (fails()) return unavailable();
     return disk_.content_->feed(after, limit);
   }

@@ -3,6 +3,7 @@
 #include <deque>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <set>
 #include <string>
 #include <utility>
@@ -78,6 +79,7 @@ class Disk {
   std::deque<Kept> late_;
   unsigned rows_fail_ = 0, reads_fail_ = 0, life_ = 0, losses_ = 0;
   bool dying_ = false;
+  std::mutex mutex_;  // a run has one thread; the conformance suite has several
   std::uint64_t last_batch_ = 0;
 };
 
