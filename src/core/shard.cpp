@@ -260,6 +260,7 @@ void Shard::drop_all() {
   std::exchange(steps_, {}).clear();
   std::exchange(timers_, {}).clear();
   changed_.clear();
+  core_.store->flush(*this);  // which takes nothing any more
   ready_.clear();
   outgoing_.clear();
   hub_->clear();

@@ -10,7 +10,23 @@ namespace {
 
 constexpr std::uint64_t retry_ms = 60;
 
-std::string text_of(unsigned op) { return "<m" + std::to_string(op) + ">"; }
+std::string text_of(const Event& event) {
+  const std::string place = event.conversation.string() + " #" + std::to_string(event.seq) + ": ";
+  if (const auto* posted = event.as<MessagePosted>())
+    return place + (posted->deleted ? "deleted" : posted->content.text);
+  if (const auto* changed = event.as<MessageChanged>()) {
+    const std::string target = "#" + std::to_string(changed->target);
+    if (changed->kind == ChangeKind::deleted) return place + target + " is deleted";
+    return place + target + " now says " + (changed->now ? changed->now->content.text : "what he may not see");
+  }
+  std::string text = place;
+  if (const auto* members = event.as<MembersChanged>()) {
+    for (const UserId& user : members->joined) text += user.string() + " joined, ";
+    for (const UserId& user : members->left) text += user.string() + " left, ";
+    text.resize(text.size() - 2);
+  }
+  return text;
+}
 
 }  // namespace
 
@@ -117,7 +133,7 @@ void Device::took(const Push& push) {
   world_.note(index_);
   if (const Event* event = push.event()) {
     world_.note(event->seq);
-    world_.tell("  " + name() + " is shown " + event->conversation.string() + " #" + std::to_string(event->seq));
+    world_.tell("  " + name() + " is shown " + text_of(*event));
     const Attempt* sent = world_.truth.sent_as(*event);
     const bool own =
         client_ && sent && sent->what != Do::edit && sent->device == index_ && sent->life == life_ && sent->key.empty();
@@ -272,7 +288,7 @@ void Device::perform(const Op& op) {
   Attempt attempt{.op = op.number, .what = op.what, .to = place(op.place)};
   switch (op.what) {
     case Do::send:
-      attempt.text = text_of(op.number);
+      attempt.text = message_of(op.number);
       attempt.key = next_key(op.number);
       return begin(std::move(attempt));
     case Do::send_again:
@@ -305,7 +321,7 @@ void Device::send_again(const Op& op, Attempt attempt) {
   const Attempt& first = *mine[op.n % mine.size()];
   attempt.to = first.to;
   attempt.key = first.key;
-  attempt.text = text_of(op.number);
+  attempt.text = message_of(op.number);
   begin(std::move(attempt));
 }
 
@@ -322,7 +338,7 @@ void Device::change_message(const Op& op, Attempt attempt) {
   if (mine.empty()) return;
   attempt.to = *id;
   attempt.target = mine[mine.size() - 1 - op.n % std::min<std::size_t>(mine.size(), 4)];
-  if (op.what == Do::edit) attempt.text = text_of(op.number);
+  if (op.what == Do::edit) attempt.text = message_of(op.number);
   attempt.key = next_key(op.number);
   begin(std::move(attempt));
 }

@@ -143,8 +143,9 @@ CommitInfo Disk::commit(std::span<const Change> changes, std::span<Status> outco
     planned.fate = rows_fail_ % 3 == 0 ? Fate::unknown_done : rows_fail_ % 3 == 1 ? Fate::refused : Fate::full;
   }
   if (planned.fate != Fate::done) {
-    trace_("storage: a commit of " + std::to_string(changes.size()) +
-           " changes: " + std::string(name_of(planned.fate)));
+    std::string names;
+    for (const Change& change : changes) names += (names.empty() ? "" : ", ") + std::string(change.partition);
+    trace_("storage: a commit of " + names + ": " + std::string(name_of(planned.fate)));
   }
   Random random(planned.random);
   std::vector<Change> written;

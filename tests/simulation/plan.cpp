@@ -100,6 +100,8 @@ Plan make_plan(std::uint64_t seed) {
   return plan;
 }
 
+std::string message_of(unsigned op) { return "<m" + std::to_string(op) + ">"; }
+
 std::string_view name_of(Fate fate) {
   constexpr std::string_view names[] = {"done",
                                         "refused",
@@ -117,11 +119,11 @@ std::string text_of(const Plan& plan, const Op& op) {
   const std::string who = device.name, where = " in " + plan.place_name(op.place);
   switch (op.what) {
     case Do::send:
-      return who + " sends" + where;
+      return who + " sends " + message_of(op.number) + where;
     case Do::send_again:
-      return who + " uses a key again, with another text";
+      return who + " uses a key again, to send " + message_of(op.number);
     case Do::edit:
-      return who + " edits a message" + where;
+      return who + " edits a message" + where + " to " + message_of(op.number);
     case Do::erase:
       return who + " deletes a message" + where;
     case Do::mark_read:

@@ -95,6 +95,7 @@ struct Plan {
 
 Plan make_plan(std::uint64_t seed);
 std::string text_of(const Plan&, const Op&);  // a line of the trace
+std::string message_of(unsigned op);          // what the message of that operation says
 std::string_view name_of(Fate);
 
 }  // namespace simulation

@@ -30,8 +30,15 @@ World::~World() {
   if (server_) crash();
 }
 
+// A direct conversation is named by its two.
 void World::tell(const std::string& line) {
-  if (traces_) trace_.push_back(line);
+  if (!traces_) return;
+  std::string text = line;
+  for (const auto& [id, pair] : disk.ledger.pairs) {
+    const std::string name = "@" + pair.begin()->string() + "+" + pair.rbegin()->string();
+    for (auto at = text.find(id); at != text.npos; at = text.find(id, at)) text.replace(at, id.size(), name);
+  }
+  trace_.push_back(std::move(text));
 }
 
 std::uint64_t World::now_ms() { return static_cast<std::uint64_t>(clock->wall().time_since_epoch().count()); }
@@ -312,10 +319,11 @@ void World::touch() {
                               .device = static_cast<unsigned>(devices_.size()),
                               .user = who.user,
                               .to = to,
-                              .text = "<m" + std::to_string(op) + ">",
+                              .text = message_of(op),
                               .key = "touch",
                               .state = Attempt::State::under_way});
     Attempt& attempt = truth.attempts.back();
+    tell(who.user.string() + " sends " + attempt.text + " in " + conversation);
     Session host(server_->open_session({.identity = who}));
     Result<Sent> sent = Error{ErrorCode::timeout, ""};
     for (unsigned tries = 0; tries < 5 && !sent; ++tries) {
