@@ -252,6 +252,20 @@ TEST_CASE("At 25 hours a number has expired and a free string is new again") {
   }
 }
 
+TEST_CASE("An expired number stays expired where the storage failed when it was asked about") {
+  Club club;
+  club.asks("alice", text(club.id, "ho", IdempotencyKey("phone", 1)));
+  club.asks("alice", text(club.id, "hi", IdempotencyKey("phone", 2)));
+  club.chatter(10'000);
+  club.server.advance(25h);
+  club.server.restart();
+  club.server.store->reads_fail = true;
+  CHECK(club.refused("alice", text(club.id, "ho", IdempotencyKey("phone", 1))) == ErrorCode::storage_unavailable);
+  club.server.store->reads_fail = false;
+  CHECK(club.refused("alice", text(club.id, "ho", IdempotencyKey("phone", 1))) == ErrorCode::key_expired);
+  CHECK_FALSE(club.asks("alice", text(club.id, "on", IdempotencyKey("phone", 3))).duplicate);
+}
+
 TEST_CASE("A free string is new again after a day, among keys that are not") {
   Club club;
   club.asks("alice", text(club.id, "hi", "free"));
