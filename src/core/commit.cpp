@@ -41,7 +41,7 @@ void Conversation::assign(Attempt attempt, Draft& draft) {
     assigned_ = std::move(*draft.after_);
     assigned_.head = head;
   }
-  const RosterPtr audience = audience_of(core, before, assigned_.roster);
+  const RosterPtr audience = audience_of(core, before, assigned_.roster, assigned_.head);
   if (draft.replaced_) replace_target(draft);
   for (auto& fresh : draft.events_) {
     Event event{id_, ++assigned_.head, attempt.by.who.user, wall, std::move(fresh.body), {}};

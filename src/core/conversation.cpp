@@ -83,7 +83,7 @@ void Conversation::loaded(Result<LoadedConversation> result) {
     publish({{.frame = frame,
               .seq = durable_.head,
               .age = last_used_,
-              .to = audience_of(shard_.core(), before, durable_.roster)}},
+              .to = audience_of(shard_.core(), before, durable_.roster, known)}},
             shard_.core().store->last_batch() + 1);
   }
   for (auto& then : waiting) then(Status());

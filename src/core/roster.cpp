@@ -30,12 +30,13 @@ const Membership* Roster::find(const UserId& user) const {
   return at != all_.end() && at->user == user ? &*at : nullptr;
 }
 
-RosterPtr audience_of(const Core& core, const RosterPtr& before, const RosterPtr& after) {
+RosterPtr audience_of(const Core& core, const RosterPtr& before, const RosterPtr& after, Seq since) {
   if (!before || before == after) return after;
   std::vector<Membership> both = after->all();
   for (Membership& m : both) {
     const Membership* was = before->find(m.user);
-    if (was && was->active()) m.row.former = false;
+    const bool left_since = !m.row.intervals.empty() && m.row.intervals.back().to > since;
+    if ((was && was->active()) || left_since) m.row.former = false;
   }
   return std::make_shared<const Roster>(core, std::move(both));
 }

@@ -40,8 +40,8 @@ class Roster {
 };
 using RosterPtr = std::shared_ptr<const Roster>;
 
-// Those who learn of a change of members: who was there and who comes.
-RosterPtr audience_of(const Core&, const RosterPtr& before, const RosterPtr& after);
+// Those who learn of a change of members: who was there, who comes, and who came and went meanwhile, after seq `since`.
+RosterPtr audience_of(const Core&, const RosterPtr& before, const RosterPtr& after, Seq since);
 
 // The seqs from `from` to `to` that `intervals` leave out, as gaps.
 void add_gaps(const std::vector<protocol::Interval>& intervals, Seq from, Seq to, std::vector<Gap>& gaps);

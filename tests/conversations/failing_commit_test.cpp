@@ -288,6 +288,23 @@ TEST_CASE("What landed unnoticed counts as newer than the checkpoints of the lif
   }
 }
 
+TEST_CASE("Who came and went in what landed unnoticed is told to read it") {
+  Server server;
+  const ConversationId id = server.group("room", {"alice", "bob"}, {.open = true});
+  Person desk(server, "carol");
+  Answer<Accepted> joined, left;
+  server.store->next({Fate::done, Fate::unknown_done});
+  const auto before = begin(server, "alice", text(id, "before"));
+  in_next_commit(server, [&] {
+    joined = begin(server, "carol", Join{id});
+    left = begin(server, "carol", Leave{id});
+  });
+  server.settle();
+  CHECK(joined.code() == ErrorCode::unknown_outcome);
+  CHECK(left.code() == ErrorCode::unknown_outcome);
+  CHECK(desk.receives() == Lines{"pull 4"});
+}
+
 TEST_CASE("A member whose adding failed is no member, and neither is he who spoke behind it") {
   Server server;
   const ConversationId id = server.group("room", {"alice", "bob"});

@@ -145,7 +145,8 @@ void Device::took(const Push& push) {
     world_.tell("  " + name() + " is told to read " + moved->conversation.string() + " up to #" +
                 std::to_string(moved->head));
     const std::string id = moved->conversation.string();
-    const Seq from = watch.highest(id);
+    const auto& pushed = watch.conversations[id].pushed;
+    const Seq from = pushed.empty() ? 0 : *pushed.rbegin();
     if (client_) {  // the library has read what it could
       for (Seq seq = 1; seq <= moved->head; ++seq) watch.conversations[id].known.insert(seq);
     } else {
