@@ -135,6 +135,17 @@ void Truth::power_was_lost() {
   for (auto& [key, cursor] : cursors_) cursor.first = 0;
 }
 
+// What stands there now is something else, whatever was shown.
+void Truth::power_was_lost(Watch& watch) const {
+  for (auto& [conversation, seen] : watch.conversations) {
+    const Book* book = disk_.ledger.find(conversation);
+    const Seq head = book ? book->head : 0;
+    for (auto* seqs : {&seen.pushed, &seen.known}) seqs->erase(seqs->upper_bound(head), seqs->end());
+    seen.last = std::min(seen.last, head);
+    seen.begins = std::min(seen.begins, head);
+  }
+}
+
 // ---- pushes
 
 void Truth::begins(Watch& watch) const {

@@ -70,6 +70,7 @@ class Truth {
   void acknowledged(Attempt&, const Accepted&);
   void refused(Attempt&, const Error&);
   void power_was_lost();
+  void power_was_lost(Watch&) const;
 
   // ---- what a device sees
   void begins(Watch&) const;

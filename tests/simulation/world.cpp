@@ -249,6 +249,7 @@ void World::perform(const Op& op) {
       crash();
       disk.lose_power(random.next());
       truth.power_was_lost();
+      for (auto& each : devices_) truth.power_was_lost(each->watch);
       break;
     }
     case Do::restart:
