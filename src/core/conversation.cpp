@@ -12,6 +12,7 @@ namespace chatcore {
 inline namespace v1 {
 namespace core {
 namespace {
+constexpr std::chrono::milliseconds look_again_after{1000};
 
 Error no_such_conversation() {
   return {ErrorCode::no_such_conversation, "there is no such conversation, or you are not in it", {}};
@@ -48,10 +49,22 @@ void Conversation::load() {
       [self = shared_from_this()](Result<LoadedConversation> result) { self->loaded(std::move(result)); });
 }
 
+// What may have landed is to be told, though nobody asks.
+void Conversation::look_again() {
+  if (std::exchange(looks_again_, true)) return;
+  shard_.after(look_again_after, [weak = weak_from_this()] {
+    const auto self = weak.lock();
+    if (!self) return;
+    self->looks_again_ = false;
+    if (self->phase_ == Phase::unloaded) self->load();
+  });
+}
+
 void Conversation::loaded(Result<LoadedConversation> result) {
   auto waiting = std::exchange(waiting_, {});
   if (!result) {
     phase_ = Phase::unloaded;
+    if (floor_unknown_) look_again();
     for (auto& then : waiting) then(result.error());
     return;
   }

@@ -161,6 +161,7 @@ class Conversation : public std::enable_shared_from_this<Conversation> {
 
   void load();
   void loaded(Result<LoadedConversation>);
+  void look_again();  // later: it could not be read after a commit of unknown outcome
   // The steps of an attempt, in order.
   void proceed(Attempt, Apply);
   void look_in_log(Attempt, Apply, Seq);
@@ -196,7 +197,8 @@ class Conversation : public std::enable_shared_from_this<Conversation> {
   std::uint64_t generation_ = 0;  // of what was loaded: a read that began before is no longer of use
   std::uint64_t rewrites_ = 0;    // rows replaced: a row read before may be old
   std::uint64_t last_used_ = 0;
-  std::uint64_t floor_ = 0;     // everything durable lies in batches up to this one
+  std::uint64_t floor_ = 0;  // everything durable lies in batches up to this one
+  bool looks_again_ = false;
   bool floor_unknown_ = false;  // a commit may have landed whose batch nobody told
   struct Held {
     unsigned reads = 0;

@@ -288,6 +288,22 @@ TEST_CASE("What landed unnoticed counts as newer than the checkpoints of the lif
   }
 }
 
+TEST_CASE("What landed unnoticed is told though the conversation could not be read at first, and nobody asks") {
+  Server server;
+  const ConversationId id = server.group("room", {"alice", "bob"});
+  Person bob(server, "bob");
+  server.store->next({Fate::unknown_done});
+  const auto sent = begin(server, "alice", text(id, "unnoticed"));
+  in_next_commit(server, [&] { server.store->reads_fail = true; });
+  server.settle();
+  CHECK(sent.code() == ErrorCode::unknown_outcome);
+  server.advance(5s);
+  CHECK(bob.receives().empty());
+  server.store->reads_fail = false;
+  server.advance(5s);
+  CHECK(bob.receives() == Lines{"pull 2"});
+}
+
 TEST_CASE("Who came and went in what landed unnoticed is told to read it") {
   Server server;
   const ConversationId id = server.group("room", {"alice", "bob"}, {.open = true});
