@@ -69,7 +69,7 @@ Keys::Look Keys::look(const UserId& sender, const IdempotencyKey& key, std::uint
     }
   }
   const KeyHash hash = hash_key(sender, key);
-  if (const Recent* recent = find_recent(hash)) {
+  if (const Recent* recent = find_recent(hash, key.number != 0)) {
     // A free string may be used again after a day; a number never.
     if (key.number != 0 || recent->used.age + memory_ms > now) return {What::used, &recent->used, recent->used.seq};
   }
@@ -88,17 +88,26 @@ Keys::Look Keys::look(const UserId& sender, const IdempotencyKey& key, std::uint
   return {What::unused, nullptr, 0};
 }
 
-const Keys::Recent* Keys::find_recent(KeyHash hash) const {
-  const auto at =
-      std::find_if(recent_.rbegin(), recent_.rend(), [&](const Recent& r) { return r.hash == hash && r.has_key; });
-  return at == recent_.rend() ? nullptr : &*at;
+const Keys::Recent* Keys::find_recent(KeyHash hash, bool numbered) const {
+  if (numbered) {
+    const auto at = std::find_if(recent_.rbegin(), recent_.rend(),
+                                 [&](const Recent& r) { return r.hash == hash && r.number != 0; });
+    return at == recent_.rend() ? nullptr : &*at;
+  }
+  const auto at = free_strings_.find(hash);
+  if (at == free_strings_.end()) return nullptr;
+  return &*std::lower_bound(recent_.begin(), recent_.end(), at->second,
+                            [](const Recent& recent, Seq seq) { return recent.used.seq < seq; });
 }
 
 void Keys::use(const UserId& sender, const IdempotencyKey& key, const Used& used) {
   if (key.empty()) return recent_.push_back({.used = used});
   const KeyHash source_hash = hash_source(sender, key.source);
   recent_.push_back({used, hash_key(sender, key), source_hash, key.number, true});
-  if (key.number == 0) return;
+  if (key.number == 0) {
+    free_strings_.insert_or_assign(recent_.back().hash, used.seq);
+    return;
+  }
   Source& source = sources_[source_hash];
   source.used = std::max(source.used, key.number);
   source.failed.erase(key.number);
@@ -143,7 +152,12 @@ void Keys::spill(Seq durable, std::uint64_t now, std::vector<Row>& rows) {
     block.newest_age = std::max(block.newest_age, recent.used.age);
     if (recent.has_key) {
       block.marks.push_back({recent.hash.low, recent.used.seq});
-      if (recent.number != 0) numbers[recent.source] = std::max(numbers[recent.source], recent.number);
+      if (recent.number != 0) {
+        numbers[recent.source] = std::max(numbers[recent.source], recent.number);
+      } else if (const auto at = free_strings_.find(recent.hash);
+                 at != free_strings_.end() && at->second == recent.used.seq) {
+        free_strings_.erase(at);
+      }
     } else if (i + 1 == block_size) {
       block.marks.push_back({0, recent.used.seq});  // says how far the block reaches
     }
@@ -166,6 +180,7 @@ void Keys::spill(Seq durable, std::uint64_t now, std::vector<Row>& rows) {
 
 void Keys::clear() {
   recent_.clear();
+  free_strings_.clear();
   blocks_.clear();
   std::erase_if(sources_, [](const auto& source) { return source.second.failed.empty(); });
   for (auto& [hash, source] : sources_) source = {.failed = std::move(source.failed)};

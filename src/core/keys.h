@@ -91,10 +91,11 @@ class Keys {
   };
   static Block block_of(const protocol::KeyBlockRow&);
 
-  const Recent* find_recent(KeyHash) const;
+  const Recent* find_recent(KeyHash, bool numbered) const;
 
-  std::deque<Recent> recent_;  // the last events, by seq; searched, which only a repeat or a free string asks for
-  std::deque<Block> blocks_;   // ascending by seq
+  std::deque<Recent> recent_;  // the last events, by seq; numbers are searched here, which only a repeat asks for
+  std::unordered_map<KeyHash, Seq, KeyHasher> free_strings_;  // of the above, each where it was used last
+  std::deque<Block> blocks_;                                  // ascending by seq
   std::unordered_map<KeyHash, Source, KeyHasher> sources_;
   bool sources_in_store_ = false;
 };

@@ -18,6 +18,7 @@ class SlimQueue {
   std::size_t size() const noexcept { return items_.size() - first_; }
   std::span<const T> all() const noexcept { return std::span(items_).subspan(first_); }
   T& front() { return items_[first_]; }
+  std::size_t held() const noexcept { return items_.capacity(); }  // items there is memory for
 
   void push(T item) {
     if (items_.capacity() == 0) items_.reserve(at_first);

@@ -145,7 +145,7 @@ int main(int argc, char** argv) {
   if (options.rounds == 0) options.rounds = options.bare ? 3 : 1;
   options.pin = options.pin && std::thread::hardware_concurrency() >= 2;
   try {
-    if (options.pin) pin_this_thread(1);
+    if (options.pin) support::pin_this_thread(1);
     const Figures figures = run(scenario, options);
     json ? void(std::puts(figures.dump().c_str())) : print_table(figures);
     return 0;

@@ -15,6 +15,7 @@
 
 using namespace chatcore;
 using namespace crash;
+using support::ServerProcess;
 using namespace std::chrono_literals;
 using std::chrono::steady_clock;
 
@@ -34,13 +35,26 @@ struct Outcome {
   Status ended{};
 };
 
+// On a free port the first time, on the same one later.
+Status start(const Settings& settings, ServerProcess& server) {
+  std::vector<std::string> words{settings.server, "--insecure-dev-auth",        "--listen", "127.0.0.1",
+                                 "--port",        std::to_string(server.port())};
+  if (settings.durability == "memory") {  // has to be found out
+    words.push_back("--memory");
+  } else {
+    words.insert(words.end(), {"--data", settings.data + "/store", "--durability", settings.durability});
+  }
+  words.insert(words.end(), settings.server_arguments.begin(), settings.server_arguments.end());
+  return server.start(std::move(words));
+}
+
 // Waits until the server listens, with everybody going on meanwhile.
-Status wait_for(Server& server, Town* town) {
+Status wait_for(ServerProcess& server, Town& town) {
   for (;;) {
-    auto listening = server.is_listening();
-    if (!listening) return listening.error();
-    if (*listening) return {};
-    town ? town->turn() : static_cast<void>(usleep(1000));
+    const auto listens = server.is_listening();
+    if (!listens) return listens.error();
+    if (*listens) return {};
+    town.turn();
   }
 }
 
@@ -48,13 +62,13 @@ void live_for(Town& town, std::chrono::microseconds time) {
   for (const auto end = steady_clock::now() + time; steady_clock::now() < end;) town.turn();
 }
 
-Status run(const Settings& settings, Server& server, Town& town, Outcome& outcome) {
+Status run(const Settings& settings, ServerProcess& server, Town& town, Outcome& outcome) {
   std::mt19937_64 random(settings.seed);
   const auto up_to = [&](std::chrono::microseconds most) {
     return std::chrono::microseconds(random() % static_cast<std::uint64_t>(most.count()));
   };
-  if (Status started = server.start(); !started) return started;
-  if (Status opened = wait_for(server, nullptr); !opened) return opened;
+  if (Status started = start(settings, server); !started) return started;
+  if (Status opened = server.wait_until_it_listens(); !opened) return opened;
   if (Status settled = town.settle_in(); !settled) return settled;
   town.write(true);
   while (outcome.kills < settings.kills) {
@@ -63,9 +77,9 @@ Status run(const Settings& settings, Server& server, Town& town, Outcome& outcom
     server.kill();
     town.begin_run(++outcome.kills);
     if (isatty(STDERR_FILENO)) std::fprintf(stderr, "\r%u of %u kills", outcome.kills, settings.kills);
-    if (Status started = server.start(); !started) return started;
+    if (Status started = start(settings, server); !started) return started;
     if (outcome.kills < settings.kills && random() % 5 == 0) continue;
-    if (Status opened = wait_for(server, &town); !opened) return opened;
+    if (Status opened = wait_for(server, town); !opened) return opened;
     outcome.reopen_most = std::max(outcome.reopen_most, server.opening_took());
     town.read_a_page();
   }
@@ -73,7 +87,8 @@ Status run(const Settings& settings, Server& server, Town& town, Outcome& outcom
   town.write(false);
   if (Status rest = town.come_to_rest(); !rest) return rest;
   if (Status read = town.read_everything(); !read) return read;
-  return server.stop();
+  const auto stopped = server.stop();
+  return stopped ? Status() : stopped.error();
 }
 
 nlohmann::json to_json(const Settings& settings, const Outcome& outcome, const Verdict& v, double seconds) {
@@ -119,19 +134,11 @@ int main(int argc, char** argv) {
     if (!mkdtemp(name.data())) return std::perror("chatcore-crash-test: mkdtemp"), 1;
     settings.data = name;
   }
-  std::vector<std::string> arguments{"--insecure-dev-auth"};
-  if (settings.durability == "memory") {  // has to be found out
-    arguments.push_back("--memory");
-  } else {
-    arguments.insert(arguments.end(), {"--data", settings.data + "/store", "--durability", settings.durability});
-  }
-  arguments.insert(arguments.end(), settings.server_arguments.begin(), settings.server_arguments.end());
-
   const auto began = steady_clock::now();
   Journal journal;
   Outcome outcome;
   {
-    Server server(settings.server, arguments);
+    ServerProcess server;
     Town town(journal, server, settings.writers, settings.seed);
     outcome.ended = run(settings, server, town, outcome);
   }

@@ -1,7 +1,5 @@
 #include "town.h"
 
-#include <poll.h>
-
 #include <algorithm>
 #include <utility>
 
@@ -20,14 +18,14 @@ Error too_slow(std::string what) { return {ErrorCode::timeout, std::move(what)};
 
 }  // namespace
 
-Town::Town(Journal& journal, Server& server, unsigned people, std::uint64_t seed)
+Town::Town(Journal& journal, support::ServerProcess& server, unsigned people, std::uint64_t seed)
     : journal_(journal), server_(server), random_(seed), people_(people) {
   for (unsigned i = 0; i < people; ++i) people_[i].name = "person-" + std::to_string(i);
 }
 
 Result<std::unique_ptr<Client>> Town::open(const std::string& user, std::optional<Checkpoint> resume) {
   ClientOptions options;
-  options.server = server_.at();
+  options.server = {"127.0.0.1", server_.port()};
   options.token = [user] { return user; };
   options.resume = std::move(resume);
   options.threads = 0;
@@ -146,9 +144,7 @@ void Town::turn() {
     did |= fresh_[i]->poll(0us).handled > 0;
     take_all(*fresh_[i], people_.size() + i, ~0u);
   }
-  if (did) return;
-  pollfd output{server_.output(), POLLIN, 0};
-  ::poll(&output, 1, 1);
+  if (!did) server_.wait_for_output(1ms);
 }
 
 Entry Town::entry_of(const Event& event, std::uint32_t client) {

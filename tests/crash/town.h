@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "journal.h"
-#include "server.h"
+#include "support/server_process.h"
 
 namespace crash {
 
@@ -17,7 +17,7 @@ namespace crash {
 // over, were answered and received. Everything happens in turn(), on the calling thread.
 class Town {
  public:
-  Town(Journal&, Server&, unsigned people, std::uint64_t seed);
+  Town(Journal&, support::ServerProcess&, unsigned people, std::uint64_t seed);
 
   // Groups and direct conversations, each with its first messages. An error: the server did not answer in time.
   chatcore::Status settle_in();
@@ -62,7 +62,7 @@ class Town {
   void remember_places();
 
   Journal& journal_;
-  Server& server_;
+  support::ServerProcess& server_;
   std::mt19937_64 random_;
   std::vector<Person> people_;
   std::vector<Room> rooms_;

@@ -93,4 +93,13 @@ inline EngineOptions with_shards(unsigned shards) {
   return options;
 }
 
+// Runs `during` in the middle of the next commit.
+inline void in_next_commit(Server& server, std::function<void()> during) {
+  server.store->before_commit = [&server, during = std::move(during)] {
+    const auto run = during;
+    server.store->before_commit = {};
+    run();
+  };
+}
+
 }  // namespace chat

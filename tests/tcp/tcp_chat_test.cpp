@@ -4,33 +4,17 @@
 #include <set>
 #include <thread>
 
-#include "support/chat.h"
+#include "support/host.h"
 #include "support/wire.h"
 #include "transport/raw_socket.h"
 
 using namespace chat;
 using fakes::RawSocket;
 using Lines = std::vector<std::string>;
-using std::chrono::steady_clock;
 
 // The whole way, over real sockets.
 
 namespace {
-
-bool until(const std::function<bool()>& over, std::chrono::milliseconds most = 20s) {
-  const auto end = steady_clock::now() + most;
-  while (!over()) {
-    if (steady_clock::now() > end) return false;
-    std::this_thread::yield();
-  }
-  return true;
-}
-
-std::chrono::milliseconds time_of(const std::function<void()>& what) {
-  const auto start = steady_clock::now();
-  what();
-  return std::chrono::duration_cast<std::chrono::milliseconds>(steady_clock::now() - start);
-}
 
 struct House {
   explicit House(unsigned shards = 1, unsigned threads = 1, Limits limits = {})
