@@ -167,6 +167,24 @@ TEST_CASE("A session that is closed hears no more of on_ready, also where it clo
   CHECK(engine.stats().sessions == 0);
 }
 
+TEST_CASE("What a callback asks for is not answered inside its call, also where the answer is known at once") {
+  TestEngine test = TestEngine::open();
+  Engine& engine = test.engine();
+  bool is_inside = false;
+  int answered = 0;
+  engine.call(alice_is, hi("bob"), [&](Result<Sent>) {
+    is_inside = true;
+    engine.call(alice_is, hi("bob", ""), [&](Result<Sent> nothing_said) {
+      CHECK(code(nothing_said) == ErrorCode::invalid);
+      CHECK_FALSE(is_inside);
+      ++answered;
+    });
+    is_inside = false;
+  });
+  test.settle();
+  CHECK(answered == 1);
+}
+
 TEST_CASE("A callback may call the engine, and what it starts is done") {
   TestEngine test = TestEngine::open();
   Engine& engine = test.engine();

@@ -91,6 +91,18 @@ TEST_CASE("poll keeps to its budget, whatever is queued: ten thousand requests, 
   }
 }
 
+TEST_CASE("The storage has its turn though new requests never end") {
+  TestEngine test = TestEngine::open();
+  test.cost_per_item(10us);
+  std::size_t accepted = 0;
+  for (int i = 0; i < 20'000 && accepted == 0; ++i) {
+    test.engine().call(Identity::host("alice"), hi("bob"),
+                       [&](Result<Accepted> answer) { accepted += answer ? 1 : 0; });
+    test.engine().poll(10us);
+  }
+  CHECK(accepted > 0);
+}
+
 TEST_CASE("poll says when it wants to be called again") {
   TestEngine test = TestEngine::open();
   Engine& engine = test.engine();

@@ -300,6 +300,20 @@ TEST_CASE("A free string used again a day later does not hide the keys that were
   }
 }
 
+TEST_CASE("A free string used again a day later is known as it was used last, behind hundreds of others") {
+  Club club;
+  club.asks("alice", text(club.id, "hi", "free"));
+  club.server.advance(23h);
+  club.chatter(400);  // what lies with the first use is younger
+  club.server.advance(2h);
+  const Accepted again = club.asks("alice", text(club.id, "hi", "free"));
+  CHECK_FALSE(again.duplicate);
+  club.chatter(800);
+  const Accepted repeat = club.asks("alice", text(club.id, "hi", "free"));
+  CHECK(repeat.duplicate);
+  CHECK(repeat.seq == again.seq);
+}
+
 TEST_CASE("Messages without keys do not push out the keys before them") {
   Club club;
   const Accepted sent = club.asks("alice", text(club.id, "hi", "free"));
