@@ -51,7 +51,7 @@ bool Loop::run_one(SteadyTime now) {
 // The sources in turn, each for a while.
 bool Loop::run_shard_or_transport(SteadyTime now) {
   const std::size_t transports_at = shards_.size(), count = transports_at + transports_.size();
-  for (std::size_t tried = 0; tried < count; ++tried) {
+  for (std::size_t tried = 0; tried < count;) {
     bool did = false;
     if (in_a_row_ < most_in_a_row) {
       if (at_ < transports_at) {
@@ -64,7 +64,7 @@ bool Loop::run_shard_or_transport(SteadyTime now) {
       ++in_a_row_;
       return true;
     }
-    if (in_a_row_ >= most_in_a_row) tried = 0;  // there may be more of it: not an idle round
+    tried = in_a_row_ >= most_in_a_row ? 0 : tried + 1;  // there may be more of it: not an idle round
     in_a_row_ = 0;
     at_ = at_ + 1 >= count ? 0 : at_ + 1;
   }
