@@ -33,13 +33,16 @@ struct Stats {
   std::uint64_t commits{};              // calls of Storage::commit
   std::uint64_t failed_changes{};       // changes not done, or of unknown outcome
   std::uint64_t refused{};              // requests answered with an error
-  std::uint64_t closed_slow{};          // sessions closed because their outbox was full
+  std::uint64_t closed_slow{};          // sessions closed because they took nothing, or not even their answers
   std::uint64_t closed_malformed{};     // connections closed because of malformed frames
   std::uint64_t callback_exceptions{};  // exceptions that the host's code let out
   std::uint64_t sessions{};             // now
   std::uint64_t connections{};          // now, logged in or not
   std::uint64_t conversations{};        // now in memory
   std::uint64_t outbox_bytes{};         // now, over all sessions
+  std::uint64_t collapses{};            // times that a full outbox gave up events for notices (HeadMoved)
+  std::uint64_t notices{};              // notices sent anew, as the head had moved on
+  std::uint64_t resyncs{};              // sessions brought on from their checkpoint: too many notices
 };
 
 // A chat engine. A movable handle; destroying it stops the engine (as stop(1 s)). Several may live in one process.

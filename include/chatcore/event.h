@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -158,10 +159,12 @@ class Signal {
   Kinds signal_{};
 };
 
-// Events of this conversation up to `head` were not pushed: read them with Sync.
+// Events of this conversation up to `head` were not pushed: the session takes too slowly, or the conversation is set to
+// notify only. Read them with Sync until it says live_from, or has no more. A newer head comes in another one.
 struct HeadMoved {
   ConversationId conversation{};
   Seq head{};
+  std::chrono::milliseconds spread{};  // many were told: read after a random part of this. The Client does so by itself
 };
 // The place asked for no longer exists in this store: start again from the conversation list.
 struct Reset {};

@@ -22,15 +22,16 @@ struct Limits {
   std::size_t text_bytes = 16 << 10;     // Content::text
   std::size_t content_bytes = 64 << 10;  // Content::data
   std::size_t metadata_bytes = 8 << 10;  // keys and values together; also of settings
-  std::size_t outbox_bytes = 1 << 20;    // a connection; reading from it pauses at half, it is cut beyond
-  unsigned session_requests = 64;        // under way at once; a connection is not read further meanwhile
-  unsigned engine_requests = 100'000;    // under way at once, over all callers
+  std::size_t outbox_bytes = 1 << 20;  // a connection; reading from it pauses at half. Beyond it events become notices
+  unsigned session_requests = 64;      // under way at once; a connection is not read further meanwhile
+  unsigned engine_requests = 100'000;  // under way at once, over all callers
   std::uint32_t group_members = 500;
   std::uint32_t page_items = 200;               // the most a page may be asked for
   bool clients_choose_ids = false;              // a client may name the conversation it creates, and so find out which
                                                 // names are taken
   std::chrono::milliseconds login{5'000};       // a connection that has not logged in by then is closed
   std::chrono::milliseconds heartbeat{30'000};  // a client is silent no longer than that; closed after twice as long
+  std::chrono::milliseconds stalled{10'000};    // a connection that took nothing for so long of what waits is cut
 };
 
 // Time, from outside. Both are called from several threads.

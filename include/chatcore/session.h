@@ -23,7 +23,7 @@ struct SessionOptions {
   std::optional<Checkpoint> resume{};  // deliver what came after it first
   Function<void()> on_ready{};         // when the outbox becomes non-empty; on an engine thread (of a session
                                        // that is refused: inside open_session), must not block
-  std::size_t outbox_bytes = 1 << 20;  // a host that takes too slowly is closed with `overloaded` beyond it
+  std::size_t outbox_bytes = 1 << 20;  // for a host that takes too slowly events become HeadMoved beyond it
 };
 
 // A user's session inside the process. It receives everything that happens in his conversations, but what it did

@@ -320,10 +320,9 @@ void ConnectionSession::sweep(Shard& at, SteadyTime now) {
     std::lock_guard lock(inbound_mutex_);
     paused = is_paused_;
   }
+  if (!outbox_.empty() && now - progress_ > core_.limits.stalled) return cut();
   const SteadyTime heard{SteadyTime::duration(heard_.load(std::memory_order_relaxed))};
-  const bool silent = now - heard > 2 * core_.limits.heartbeat;
-  const bool takes_nothing = !outbox_.empty() && now - progress_ > 2 * core_.limits.heartbeat;
-  if (paused ? takes_nothing : silent) {
+  if (!paused && now - heard > 2 * core_.limits.heartbeat) {
     return close({ErrorCode::timeout, "nothing was heard for two heartbeats", {}});
   }
   if (paused) wake_drain();  // the engine may have been busy with others
@@ -335,11 +334,25 @@ bool ConnectionSession::has_room(std::size_t bytes) const { return outbox_bytes_
 bool ConnectionSession::half_full() const { return outbox_bytes_ * 2 >= core_.limits.outbox_bytes; }
 
 void ConnectionSession::queue(Frame frame) {
-  if (outbox_.empty()) progress_ = core_.clock->steady();
+  if (outbox_.empty() && !is_full_) progress_ = core_.clock->steady();
   outbox_bytes_ += frame->size();
   add(core_.counters.outbox_bytes, frame->size());
   outbox_.push(std::move(frame));
   if (!std::exchange(is_ready_, true)) shard()->ready(shared_from_this());
+}
+
+std::vector<Frame> ConnectionSession::take_queue() {
+  sub(core_.counters.outbox_bytes, std::exchange(outbox_bytes_, 0));
+  return outbox_.take_all();
+}
+
+void ConnectionSession::put_queue(std::vector<Frame> frames) {
+  for (Frame& frame : frames) queue(std::move(frame));
+}
+
+bool ConnectionSession::waits(const Frame& frame) const {
+  const auto all = outbox_.all();
+  return std::find(all.begin(), all.end(), frame) != all.end();
 }
 
 void ConnectionSession::flush(Shard& at) {
@@ -351,6 +364,7 @@ void ConnectionSession::flush(Shard& at) {
 void ConnectionSession::send_queued() {
   if (phase_ == Phase::gone || is_full_) return;
   const bool was_half_full = half_full();
+  bool took = false;
   while (!outbox_.empty() && !is_full_) {
     const std::size_t count = std::min(outbox_.size(), frames_a_send);
     SendResult sent;
@@ -367,9 +381,10 @@ void ConnectionSession::send_queued() {
     outbox_bytes_ -= bytes;
     sub(core_.counters.outbox_bytes, bytes);
     is_full_ = taken < count;
-    if (taken != 0) progress_ = core_.clock->steady();
+    if (taken != 0) progress_ = core_.clock->steady(), took = true;
   }
   if (phase_ == Phase::closing && outbox_.empty()) return finish_close();
+  if (took && has_notices()) taken();
   if (was_half_full && !half_full()) {
     room();
     wake_drain();
@@ -394,6 +409,15 @@ void ConnectionSession::close(const Error& why) {
   end();
   lobby_ = home;
   queue(std::make_shared<const Bytes>(protocol::encode_closed(why)));
+}
+
+// What waits would not be taken either: it goes, and the farewell is all that is still tried.
+void ConnectionSession::cut() {
+  add(core_.counters.closed_slow);
+  take_queue();
+  close({ErrorCode::overloaded, "this connection took nothing for too long: come back and resume", {}});
+  send_queued();
+  finish_close();
 }
 
 void ConnectionSession::finish_close() {

@@ -38,6 +38,10 @@ class ConnectionSession final : public Session, public detail::LinkTarget {
   bool half_full() const override;
   void queue(Frame) override;
   void make_room() override { send_queued(); }
+  std::size_t bound() const override { return core_.limits.outbox_bytes; }
+  std::vector<Frame> take_queue() override;
+  void put_queue(std::vector<Frame>) override;
+  bool waits(const Frame&) const override;
 
   Shard* shard() const;  // where it lives now
   template <class F>
@@ -55,6 +59,7 @@ class ConnectionSession final : public Session, public detail::LinkTarget {
   void welcome(std::uint64_t call, const Identity&, const Checkpoint& resume);
   void answer(std::uint64_t call, Result<Bytes>);
   void send_queued();
+  void cut();
   void finish_close();
   void gone();
 

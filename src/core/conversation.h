@@ -105,11 +105,12 @@ struct Publication {
 };
 using Publications = std::shared_ptr<const std::vector<Publication>>;
 
-// What a session that comes back missed of a conversation: see replay.cpp.
+// What a session missed of a conversation: see replay.cpp.
 struct Replayed {
   std::vector<std::pair<Seq, Frame>> frames{};
-  Seq covers_to{};
-  bool live = false;  // what comes after is published; else: ask again after covers_to
+  Seq covers_to{}, oldest = 1, head{};
+  std::vector<protocol::Interval> intervals{};  // what he may see
+  bool live = false;                            // what comes after is published; else: ask again after covers_to
 };
 
 // The one writer of a conversation. It gives out the seqs, from a head that runs ahead of the store; one change is
@@ -131,7 +132,7 @@ class Conversation : public std::enable_shared_from_this<Conversation> {
   void abandon(const UserId& sender, const IdempotencyKey&);
 
   // What `user` missed, and the moment from which he is published to again.
-  void replay(const UserId&, ReplayFrom, Function<void(Result<Replayed>)>);
+  void replay(const Identity&, ReplayFrom, Function<void(Result<Replayed>)>);
 
   // From the shard, once a turn.
   void submit();

@@ -95,7 +95,18 @@ Frame Hub::checkpoint_frame() const {
   return std::make_shared<const Bytes>(protocol::encode_checkpoint(to_checkpoint({shard_.core().epoch, complete_})));
 }
 
-void Hub::checkpoint_now(Session& session) { session.checkpoint(checkpoint_frame()); }
+void Hub::checkpoint_now(Session& session) { session.checkpoint(checkpoint_frame(), complete_); }
+
+void Hub::live(const UserId& user, std::uint64_t session, const ConversationId& id, Seq to) {
+  shard_.step([this, user, session, id, to] {  // in its place among what is published
+    const auto found = users_.find(user);
+    if (found == users_.end()) return true;
+    for (const auto& each : found->second) {
+      if (each->id() == session) each->live(id, to);
+    }
+    return true;
+  });
+}
 
 void Hub::clear() {
   users_.clear();
@@ -105,13 +116,13 @@ void Hub::clear() {
 void Hub::schedule_checkpoints() {
   if (delivered_.empty() || std::exchange(checkpoints_scheduled_, true)) return;
   shard_.after(checkpoint_every, [this] {
-    shard_.step([this, frame = Frame(), sessions = std::exchange(delivered_, {})]() mutable {
+    shard_.step([this, frame = Frame(), batch = std::uint64_t{0}, sessions = std::exchange(delivered_, {})]() mutable {
       // One frame for all of them: this step is not interrupted by a fan-out, but one may stand before it.
-      if (!frame) frame = checkpoint_frame();
+      if (!frame) frame = checkpoint_frame(), batch = complete_;
       for (std::size_t n = 0; n < users_per_step && !sessions.empty(); ++n) {
         const auto session = sessions.back().lock();
         sessions.pop_back();
-        if (session && session->wants_checkpoint()) session->checkpoint(frame);
+        if (session && session->wants_checkpoint()) session->checkpoint(frame, batch);
       }
       if (!sessions.empty()) return false;
       checkpoints_scheduled_ = false;

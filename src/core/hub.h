@@ -33,6 +33,8 @@ class Hub {
   // The batch up to which everything is in the outboxes here.
   std::uint64_t complete_to() const { return complete_; }
   void checkpoint_now(Session&);
+  // A pull of that session brought everything up to `to`, and what follows is published: see Session::live.
+  void live(const UserId&, std::uint64_t session, const ConversationId&, Seq to);
 
   // Connections, logged in or not: kept here until they are gone, and looked after once a second.
   void hold(std::shared_ptr<ConnectionSession>);

@@ -1,5 +1,7 @@
 #include "core/local_session.h"
 
+#include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "core/hub.h"
@@ -37,6 +39,24 @@ void LocalSession::queue(Frame frame) {
     outbox_.push_back(std::move(frame));
   }
   if (!std::exchange(is_ready_, true) && home_) home_->ready(shared_from_this());
+}
+
+std::vector<Frame> LocalSession::take_queue() {
+  std::lock_guard lock(mutex_);
+  if (closed_) return {};
+  core::sub(core_.counters.outbox_bytes, std::exchange(bytes_, 0));
+  std::vector<Frame> frames(std::move_iterator(outbox_.begin()), std::move_iterator(outbox_.end()));
+  outbox_.clear();
+  return frames;
+}
+
+void LocalSession::put_queue(std::vector<Frame> frames) {
+  for (Frame& frame : frames) queue(std::move(frame));
+}
+
+bool LocalSession::waits(const Frame& frame) const {
+  std::lock_guard lock(mutex_);
+  return std::find(outbox_.begin(), outbox_.end(), frame) != outbox_.end();
 }
 
 void LocalSession::tell_ready() {
@@ -83,9 +103,11 @@ std::optional<Push> LocalSession::take() {
         core::sub(core_.counters.outbox_bytes, size);
       }
     }
-    if (half) {
+    if (half || protocol::place_of(*frame).kind == protocol::PushKind::head_moved) {
       core_.home(options_.identity.user).post([self = shared_from_this()] {
-        static_cast<LocalSession&>(*self).room();
+        auto& session = static_cast<LocalSession&>(*self);
+        session.taken();
+        if (!session.half_full()) session.room();
       });
     }
     auto decoded = protocol::decode_server_frame(*frame);

@@ -67,6 +67,7 @@ Result<ReadPage> read_all(Storage&, const std::string& partition, const ReadRang
 struct ReplayFrom {
   std::optional<Seq> after{};
   std::uint64_t batch = 0;
+  std::uint32_t limit = 100;  // of events
 };
 // The largest known seq up to which everything lies in batches up to `batch`: 0 where there is none. Halves the log.
 Result<Seq> covered_by(Storage&, const std::string& partition, std::uint64_t batch, Seq head);

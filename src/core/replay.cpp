@@ -1,6 +1,7 @@
 #include "core/replay.h"
 
 #include <algorithm>
+#include <iterator>
 
 #include "core/shard.h"
 
@@ -9,7 +10,6 @@ inline namespace v1 {
 namespace core {
 namespace {
 constexpr std::size_t most_collected = 256;
-constexpr std::uint32_t page_events = 100;
 }  // namespace
 
 void Replay::collect(const std::vector<Publication>& publications) {
@@ -24,20 +24,27 @@ void Replay::collect(const std::vector<Publication>& publications) {
   }
 }
 
-void Conversation::replay(const UserId& user, ReplayFrom from, Function<void(Result<Replayed>)> done) {
-  when_ready([self = shared_from_this(), user, from, done = std::move(done)](Status ready) mutable {
+void Conversation::replay(const Identity& who, ReplayFrom from, Function<void(Result<Replayed>)> done) {
+  when_ready([self = shared_from_this(), who, from, done = std::move(done)](Status ready) mutable {
     if (!ready) return done(ready.error());
-    const Seq head = self->durable_.head;
-    auto visible = self->visible_to({.user = user});
-    if (!visible || (from.after && *from.after >= head)) return done(Replayed{.covers_to = head, .live = true});
-    auto replay = std::make_shared<Replay>(user);
+    auto visible = self->visible_to(who);
+    if (!visible) return done(visible.error());
+    const Seq head = last_visible(self->durable_.head, *visible);
+    if (from.after && *from.after >= head) {
+      return done(Replayed{.covers_to = head,
+                           .oldest = self->durable_.oldest,
+                           .head = head,
+                           .intervals = std::move(*visible),
+                           .live = true});
+    }
+    auto replay = std::make_shared<Replay>(who.user);
     self->replays_.push_back(replay);
     ReadRange range{.direction = Direction::forward,
                     .head = head,
-                    .limit = page_events,
+                    .limit = from.limit,
                     .bytes = page_bytes(self->shard_.core().limits),
-                    .reader = user,
-                    .intervals = std::move(*visible)};
+                    .reader = who.user,
+                    .intervals = *visible};
     self->shard_.core().store->read(
         self->shard_,
         [partition = self->partition_, from, range = std::move(range)](Storage& storage) mutable -> Result<ReadPage> {
@@ -47,19 +54,27 @@ void Conversation::replay(const UserId& user, ReplayFrom from, Function<void(Res
             from.after = *covered;
           }
           range.start = *from.after + 1;
-          if (range.start > range.head) return ReadPage{.covers_to = range.head};
+          if (range.start > range.head) return ReadPage{.covers_to = range.head, .oldest = 1};
           return read_all(storage, partition, range);
         },
-        [self, replay, done = std::move(done)](Result<ReadPage> page) mutable {
+        [self, who, replay, visible = std::move(*visible), head,
+         done = std::move(done)](Result<ReadPage> page) mutable {
           std::erase(self->replays_, replay);
           if (!page) return done(page.error());
-          Replayed replayed{.covers_to = page->covers_to};
+          Replayed replayed{.covers_to = page->covers_to,
+                            .oldest = std::max<Seq>(page->oldest, 1),
+                            .head = head,
+                            .intervals = std::move(visible)};
+          std::size_t bytes = 0;
           for (const auto& [seq, event] : page->events) {
             replayed.frames.emplace_back(seq, std::make_shared<const Bytes>(protocol::encode_event_push(event)));
+            bytes += event.size();
           }
-          if (!page->more && !replay->overflowed) {
+          for (const auto& [seq, frame] : replay->frames) bytes += frame->size();
+          if (!page->more && !replay->overflowed && bytes <= self->shard_.core().limits.frame_bytes * 3 / 4) {
             std::move(replay->frames.begin(), replay->frames.end(), std::back_inserter(replayed.frames));
-            replayed.covers_to = self->durable_.head;
+            if (auto now = self->visible_to(who)) replayed.intervals = std::move(*now);
+            replayed.covers_to = replayed.head = last_visible(self->durable_.head, replayed.intervals);
             replayed.live = true;
           }
           done(std::move(replayed));

@@ -14,6 +14,11 @@ bool sees(const std::vector<protocol::Interval>& intervals, Seq seq) {
                      [&](const auto& i) { return i.from <= seq && (i.to == 0 || seq <= i.to); });
 }
 
+Seq last_visible(Seq head, const std::vector<protocol::Interval>& intervals) {
+  if (intervals.empty()) return 0;
+  return intervals.back().to == 0 ? head : std::min(head, intervals.back().to);
+}
+
 bool Membership::sees(Seq seq) const { return core::sees(row.intervals, seq); }
 
 Roster::Roster(const Core& core, std::vector<Membership> all) : all_(std::move(all)), by_shard_(core.shards.size()) {

@@ -46,6 +46,8 @@ RosterPtr audience_of(const Core&, const RosterPtr& before, const RosterPtr& aft
 // The seqs from `from` to `to` that `intervals` leave out, as gaps.
 void add_gaps(const std::vector<protocol::Interval>& intervals, Seq from, Seq to, std::vector<Gap>& gaps);
 bool sees(const std::vector<protocol::Interval>& intervals, Seq);
+// The last seq that who sees these may know of: a former member's is where he left.
+Seq last_visible(Seq head, const std::vector<protocol::Interval>& intervals);
 
 }  // namespace core
 }  // namespace v1

@@ -10,6 +10,7 @@
 
 #include "core/checkpoint.h"
 #include "core/conversation.h"
+#include "core/notices.h"
 
 namespace chatcore {
 inline namespace v1 {
@@ -33,9 +34,11 @@ class Session : public std::enable_shared_from_this<Session> {
   bool deliver(const ConversationId&, const Publication&);
   // Something that is never stored: dropped where half the outbox is full. False: dropped.
   bool show(const Frame&);
-  // Everything up to this batch is in the outbox.
-  void checkpoint(const Frame&);
+  // Everything up to this batch is in the outbox, or the reader is told to pull it.
+  void checkpoint(const Frame&, std::uint64_t batch);
   bool wants_checkpoint() const { return delivered_ && !catch_up_; }
+  // A pull brought everything of a conversation up to `to`, and its shard says that what follows is published.
+  void live(const ConversationId&, Seq to);
 
   // Sends what is queued; from the shard, once a turn.
   virtual void flush(Shard& at) = 0;
@@ -50,10 +53,18 @@ class Session : public std::enable_shared_from_this<Session> {
 
   virtual bool has_room(std::size_t bytes) const = 0;
   virtual bool half_full() const = 0;
-  virtual void queue(Frame) = 0;  // marks the session ready
-  virtual void make_room() {}     // sends at once what is queued, where that may help
-  void push(Frame);               // or closes the session, soon, where there is no room
-  void room();                    // there is room again: goes on catching up
+  virtual void queue(Frame) = 0;          // marks the session ready
+  virtual void make_room() {}             // sends at once what is queued, where that may help
+  virtual std::size_t bound() const = 0;  // of the outbox, in bytes
+  // All that is queued, and back what stays of it.
+  virtual std::vector<Frame> take_queue() = 0;
+  virtual void put_queue(std::vector<Frame>) = 0;
+  virtual bool waits(const Frame&) const = 0;  // in the queue
+
+  void push(Frame);  // collapses others where there is no room
+  void taken();      // something has left the outbox: renews the notices
+  void room();       // there is room again: goes on catching up
+  bool has_notices() const { return notices_ != nullptr; }
 
   const std::shared_ptr<Core> keep_;  // links and handles may outlive the engine
   Core& core_;
@@ -62,22 +73,33 @@ class Session : public std::enable_shared_from_this<Session> {
   std::uint64_t begun_at_ = 0;  // the batch
 
  private:
-  // Catching up: see docs/architecture.md, "Resume".
+  // Catching up: see docs/architecture.md, "Checkpoints and resume".
   struct CatchUp {
+    std::uint64_t number{};  // what an earlier one asked for is not for this one
     std::uint64_t batch{};
     bool listing = true;  // what changed is not known yet: what is published now is noted
     std::unordered_set<ConversationId> noted{};
     std::unordered_map<ConversationId, std::optional<Seq>> behind{};  // and up to where they have been read
     bool waiting = false;                                             // for a page
   };
+  void catch_up_from(std::uint64_t batch);
   void list_changed();
-  void listed(Result<std::vector<ConversationId>>);
+  void listed(std::uint64_t number, Result<std::vector<ConversationId>>);
   void next_page();
-  void page(const ConversationId&, Result<Replayed>);
+  void page(std::uint64_t number, const ConversationId&, Result<Replayed>);
+
+  bool make_room_for(std::size_t bytes);
+  void collapse(std::size_t needed);
+  void fall_back();
+  void notify(const ConversationId&, Seq head, std::chrono::milliseconds spread = {});
 
   const std::uint64_t id_;
   std::unique_ptr<CatchUp> catch_up_;
-  bool delivered_ = false;  // since the last checkpoint
+  std::uint64_t catch_ups_ = 0;
+  std::unique_ptr<Notices> notices_;                  // none: everything is live
+  Frame checkpoint_;                                  // the last one queued; the next one waits until it is taken
+  std::uint64_t queued_batch_ = 0, taken_batch_ = 0;  // of that one, and of one that surely has left the outbox
+  bool delivered_ = false;                            // since the last checkpoint
   bool overflowed_ = false;
 };
 

@@ -32,6 +32,11 @@ class SlimQueue {
     for (; count != 0; --count) items_[first_++] = T();
     if (empty()) clear();
   }
+  // Everything, for whoever looks through it and puts back what stays.
+  std::vector<T> take_all() {
+    items_.erase(items_.begin(), items_.begin() + static_cast<std::ptrdiff_t>(std::exchange(first_, 0)));
+    return std::exchange(items_, {});
+  }
   void clear() {
     std::vector<T>().swap(items_);
     first_ = 0;

@@ -94,8 +94,9 @@ Status check(const EngineOptions& options) {
   if (limits.session_requests == 0 || limits.engine_requests == 0 || limits.page_items == 0) {
     return invalid("Limits::session_requests, engine_requests and page_items: at least 1");
   }
-  if (limits.group_members == 0 || limits.login.count() <= 0 || limits.heartbeat.count() <= 0) {
-    return invalid("Limits::group_members, login and heartbeat: more than 0");
+  if (limits.group_members == 0 || limits.login.count() <= 0 || limits.heartbeat.count() <= 0 ||
+      limits.stalled.count() <= 0) {
+    return invalid("Limits::group_members, login, heartbeat and stalled: more than 0");
   }
   return {};
 }
@@ -289,7 +290,10 @@ Stats EngineCore::stats() const {
           .sessions = c.sessions,
           .connections = c.connections,
           .conversations = c.conversations,
-          .outbox_bytes = c.outbox_bytes};
+          .outbox_bytes = c.outbox_bytes,
+          .collapses = c.collapses,
+          .notices = c.notices,
+          .resyncs = c.resyncs};
 }
 
 }  // namespace detail

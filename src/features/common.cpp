@@ -120,9 +120,7 @@ Status require(const core::Draft& draft, Role role) {
 }
 
 Seq visible_head(const core::Conversation& conversation, const std::vector<protocol::Interval>& visible) {
-  const Seq head = conversation.durable().head;
-  if (visible.empty()) return 0;
-  return visible.back().to == 0 ? head : std::min(head, visible.back().to);
+  return core::last_visible(conversation.durable().head, visible);
 }
 
 Status require_group(const core::Draft& draft) {

@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "core/hub.h"
 #include "core/reader.h"
 #include "features/common.h"
 
@@ -9,14 +10,12 @@ namespace features {
 namespace {
 
 // What the reader is told of the seqs that a page covers and does not show.
-void explain(std::vector<Gap>& gaps, const core::ReadPage& page, const std::vector<protocol::Interval>& intervals) {
-  if (page.covers_to == 0) return;
-  Seq from = page.covers_from;
-  if (from < page.oldest) {
-    gaps.push_back({from, std::min(page.oldest - 1, page.covers_to), Gap::Why::trimmed});
-    from = page.oldest;
+void explain(std::vector<Gap>& gaps, Seq from, Seq to, Seq oldest, const std::vector<protocol::Interval>& intervals) {
+  if (from < oldest) {
+    gaps.push_back({from, std::min(oldest - 1, to), Gap::Why::trimmed});
+    from = oldest;
   }
-  core::add_gaps(intervals, from, page.covers_to, gaps);
+  core::add_gaps(intervals, from, to, gaps);
 }
 
 template <class Page>
@@ -30,7 +29,7 @@ Page to_answer(core::ReadPage&& read, const std::vector<protocol::Interval>& int
   page.head = head;
   page.epoch = epoch;
   page.more = read.more;
-  explain(page.gaps, read, intervals);
+  if (read.covers_to != 0) explain(page.gaps, read.covers_from, read.covers_to, read.oldest, intervals);
   return page;
 }
 
@@ -95,7 +94,42 @@ Status check_sync(Core& core, const Caller&, Sync& request) {
   return check_limit(core.limits, request.limit);
 }
 
+namespace {
+
+// For a session: what is published while the page is read belongs to it, so that "live from here" is exact; and its hub
+// is told before anything later can reach it.
+void sync_session(Shard& shard, Call<Sync, protocol::RawSyncPage> call) {
+  auto conversation = shard.conversations().get(call.request.conversation);
+  const core::ReplayFrom from{.after = call.request.after, .limit = call.request.limit};
+  const Identity who = call.by.who;
+  conversation->replay(who, from, [&shard, conversation, call = std::move(call)](Result<core::Replayed> read) mutable {
+    if (!read) return call.reply(read.error());
+    protocol::RawSyncPage page;
+    for (const auto& [seq, frame] : read->frames) {
+      const auto event = protocol::event_in(*frame);
+      page.raw.emplace_back(event.begin(), event.end());
+    }
+    const Seq after = call.request.after;
+    if (read->covers_to > after) page.covers_from = after + 1, page.covers_to = read->covers_to;
+    page.oldest = read->oldest;
+    page.head = read->head;
+    page.epoch = shard.core().epoch;
+    page.more = read->covers_to < read->head;
+    if (page.covers_to != 0) explain(page.gaps, page.covers_from, page.covers_to, page.oldest, read->intervals);
+    if (read->live) {
+      page.live_from = read->covers_to + 1;
+      Shard& home = shard.core().home(call.by.who.user);
+      home.post([&hub = home.hub(), user = call.by.who.user, session = call.by.session, id = conversation->id(),
+                 to = read->covers_to] { hub.live(user, session, id, to); });
+    }
+    call.reply(std::move(page));
+  });
+}
+
+}  // namespace
+
 void sync(Shard& shard, Call<Sync, protocol::RawSyncPage> call) {
+  if (call.by.session != 0) return sync_session(shard, std::move(call));
   read_page(
       shard, std::move(call),
       [](const Sync& request, core::ReadRange& range) {
@@ -106,7 +140,7 @@ void sync(Shard& shard, Call<Sync, protocol::RawSyncPage> call) {
       core::read_all,
       [](core::ReadPage page, const auto& visible, Seq head, const std::string& epoch) {
         auto answer = to_answer<protocol::RawSyncPage>(std::move(page), visible, head, epoch);
-        if (!answer.more) answer.live_from = head + 1;
+        if (!answer.more) answer.live_from = head + 1;  // there is no session; from here on he has missed nothing
         return answer;
       });
 }

@@ -28,7 +28,7 @@ enum : std::uint32_t {
   checkpoint = 9,
 };
 }
-constexpr std::uint32_t event_sender = 3, event_key = 5;
+constexpr std::uint32_t event_conversation = 1, event_seq = 2, event_sender = 3, event_key = 5;
 
 void put_submessage(auto& out, std::uint32_t number, const auto& message) {
   put_tag(out, number, WireType::bytes);
@@ -136,6 +136,30 @@ View event_in(View push) {
   WireField event;
   Reader(push).next(event);
   return event.bytes;
+}
+
+PushPlace place_of(View frame) {
+  WireField field;
+  if (!Reader(frame).next(field)) return {PushKind::other, {}, 0};
+  switch (field.number) {
+    case server_frame::event: {
+      PushPlace place{PushKind::event, {}, 0};
+      Reader event(field.bytes);
+      for (WireField part; event.next(part) && part.number <= event_seq;) {
+        if (part.number == event_conversation) place.conversation = text_of(part.bytes);
+        if (part.number == event_seq) place.seq = part.value;
+      }
+      return place;
+    }
+    case server_frame::signal:
+      return {PushKind::signal, {}, 0};
+    case server_frame::head_moved:
+      return {PushKind::head_moved, {}, 0};
+    case server_frame::checkpoint:
+      return {PushKind::checkpoint, {}, 0};
+    default:
+      return {PushKind::other, {}, 0};
+  }
 }
 
 Bytes encode_event_push(View event) {

@@ -46,6 +46,14 @@ Bytes encode_answer(std::uint64_t call, const Error&);
 Bytes encode_event_push(View event);
 Bytes encode_event_push(const Event&);
 View event_in(View event_push);  // the encoded Event, in place
+// What kind of push a frame is, and of an event its place; the id points into the frame.
+enum class PushKind { event, signal, head_moved, checkpoint, other };
+struct PushPlace {
+  PushKind kind{};
+  std::string_view conversation{};
+  Seq seq{};
+};
+PushPlace place_of(View frame);
 Bytes encode_event_push(View event, const IdempotencyKey&);
 Bytes push_with_key(View event_push, const IdempotencyKey&);  // for the sender's own sessions
 Bytes encode_signal_push(const Signal&);

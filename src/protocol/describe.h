@@ -142,6 +142,7 @@ void describe(Is<Signal> auto& self, auto&& field) {
 void describe(Is<HeadMoved> auto& self, auto&& field) {
   field(1, "conversation", self.conversation);
   field(2, "head", self.head);
+  field(3, "spread_ms", self.spread);
 }
 void describe(Is<Reset> auto&, auto&&) {}
 

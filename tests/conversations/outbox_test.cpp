@@ -36,59 +36,6 @@ struct Seen {
 
 }  // namespace
 
-TEST_CASE("A session that takes nothing is closed beyond its bound, the others don't notice, and it resumes whole") {
-  for (const unsigned shards : {1u, 4u}) {
-    CAPTURE(shards);
-    EngineOptions options;
-    options.shards = shards;
-    Server server(std::move(options));
-    const ConversationId group = server.group("lunch", {"alice", "bob", "carol"});
-    Person alice(server, "alice"), carol(server, "carol");
-    Seen bob_saw{{1}, {}}, carol_saw{{1}, {}};
-    Checkpoint place;
-    {
-      Person bob(server, "bob", {}, 64 << 10);
-      for (int i = 2; i <= 10; ++i) alice.says(group, kilobyte(i));
-      for (const Push& push : bob.takes()) bob_saw.look(push);
-      server.advance(2s);
-      bob.takes();
-      place = bob.checkpoint();
-      REQUIRE_FALSE(place.empty());
-      for (int i = 11; i <= 200; ++i) {
-        alice.says(group, kilobyte(i));
-        for (const Push& push : carol.takes()) carol_saw.look(push);
-        CHECK(server.engine().stats().outbox_bytes < (66 << 10));
-      }
-      CHECK(server.engine().stats().closed_slow == 1);
-      for (const Push& push : bob.takes()) {
-        CHECK_FALSE(bob_saw.closed);  // nothing follows
-        bob_saw.look(push);
-      }
-      CHECK(bob_saw.closed == ErrorCode::overloaded);
-      CHECK(bob_saw.seqs.size() > 50);
-      CHECK(bob_saw.seqs.size() < 80);
-      CHECK(*bob_saw.seqs.rbegin() == bob_saw.seqs.size());  // in order, up to where he was cut
-      bob_saw.closed.reset();
-      if (!bob.checkpoint().empty()) place = bob.checkpoint();
-    }
-    CHECK(carol_saw.all_up_to(200));
-    CHECK_FALSE(carol_saw.closed);
-    alice.takes(), carol.takes();
-    CHECK(server.engine().stats().outbox_bytes == 0);
-
-    // With the same small outbox, and more coming meanwhile.
-    Person bob(server, "bob", place, 64 << 10);
-    alice.says(group, kilobyte(201));
-    for (const Push& push : bob.takes()) bob_saw.look(push);
-    CHECK_FALSE(bob_saw.closed);
-    CHECK(bob_saw.all_up_to(201));
-    alice.says(group, "and on");
-    CHECK(bob.receives() == std::vector<std::string>{"and on"});
-    CHECK(server.engine().stats().sessions == 3);
-    CHECK(server.engine().stats().closed_slow == 1);
-  }
-}
-
 TEST_CASE("Someone who takes slowly while he resumes gets everything, however small his outbox") {
   Server server;
   const ConversationId group = server.group("lunch", {"alice", "bob"});
@@ -143,60 +90,6 @@ TEST_CASE("What nobody took when a session went is no longer counted") {
   alice.takes();
   CHECK(server.engine().stats().outbox_bytes == 0);
   CHECK(server.engine().stats().sessions == 1);
-}
-
-TEST_CASE(
-    "A connection that takes nothing is cut beyond its bound, told so if it can be, and gone after five seconds") {
-  for (const unsigned shards : {1u, 4u}) {
-    CAPTURE(shards);
-    Server server(narrow(shards));
-    const ConversationId group = server.group("lunch", {"alice", "bob", "carol"});
-    Person alice(server, "alice"), carol(server, "carol");
-    Wire bob(server.engine());
-    REQUIRE(bob.logs_in(server, "bob") == ErrorCode::ok);
-    bob.takes(0);
-    Seen carol_saw{{1}, {}};
-    for (int i = 2; i <= 100; ++i) {
-      alice.says(group, kilobyte(i));
-      for (const Push& push : carol.takes()) carol_saw.look(push);
-      CHECK(server.engine().stats().outbox_bytes <= (33 << 10));
-    }
-    CHECK(carol_saw.all_up_to(100));
-    CHECK(server.engine().stats().closed_slow == 1);
-    CHECK(server.engine().stats().sessions == 2);
-    CHECK(server.engine().stats().connections == 1);  // it may still take its farewell
-    CHECK(bob.closed().empty());
-    server.advance(7s);
-    REQUIRE(bob.closed().size() == 1);
-    CHECK(bob.closed()[0].code == ErrorCode::overloaded);
-    CHECK(server.engine().stats().connections == 0);
-    alice.takes(), carol.takes();
-    CHECK(server.engine().stats().outbox_bytes == 0);
-  }
-}
-
-TEST_CASE("A connection that was cut and then takes again gets what was queued, and the reason last") {
-  Server server(narrow());
-  const ConversationId group = server.group("lunch", {"alice", "bob"});
-  Person alice(server, "alice");
-  Wire bob(server.engine());
-  REQUIRE(bob.logs_in(server, "bob") == ErrorCode::ok);
-  bob.takes(0);
-  for (int i = 2; i <= 100; ++i) alice.says(group, kilobyte(i));
-  bob.takes(SIZE_MAX);
-  server.settle();
-  Seen saw{{1}, {}};
-  for (const Heard& heard : bob.hears()) {
-    CHECK_FALSE(saw.closed);
-    if (heard.push) saw.look(*heard.push);
-  }
-  CHECK(saw.closed == ErrorCode::overloaded);
-  CHECK(saw.seqs.size() > 20);
-  CHECK(*saw.seqs.rbegin() == saw.seqs.size());
-  CHECK(bob.closed().size() == 1);
-  alice.takes();
-  CHECK(server.engine().stats().connections == 0);
-  CHECK(server.engine().stats().outbox_bytes == 0);
 }
 
 TEST_CASE("A connection resumes over a slow line without a hole") {

@@ -291,7 +291,7 @@ TEST_CASE("Handles are moved, closed twice, and used after their engine is gone"
 
 TEST_CASE("A session that the engine has closed is answered with stopped") {
   TestEngine test = TestEngine::open();
-  Session slow = test.engine().open_session({.identity = {.user = "bob"}, .outbox_bytes = 1000});
+  Session slow = test.engine().open_session({.identity = {.user = "bob"}, .outbox_bytes = 10});  // not even a notice
   test.settle();
   for (int i = 0; i < 50; ++i) test.engine().call(alice_is, hi("bob", std::string(100, 'x')));
   test.settle();
