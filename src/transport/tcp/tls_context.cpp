@@ -154,7 +154,7 @@ Result<KeyPtr> private_key_in(const std::string& pem) {
   KeyPtr key(PEM_read_bio_PrivateKey(reader(pem).get(), nullptr, no_passphrase, &asked));
   if (key) return key;
   if (asked) return wrong("the private key has a passphrase: give it without one");
-  if (ERR_GET_REASON(ERR_peek_last_error()) == PEM_R_NO_START_LINE) return wrong("there is no private key in PEM");
+  if (pem.find("PRIVATE KEY-----") == std::string::npos) return wrong("there is no private key in PEM");
   return wrong("the private key: " + last_reason());
 }
 
