@@ -27,6 +27,11 @@ class RawSocket {
   RawSocket& operator=(const RawSocket&) = delete;
   ~RawSocket() { close(); }
 
+  // Before connect(): the other side can send little ahead.
+  void small_window() {
+    const int bytes = 4096;
+    ::setsockopt(fd_, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof bytes);
+  }
   bool connect(std::uint16_t port) {
     sockaddr_in to{};
     to.sin_family = AF_INET;

@@ -496,6 +496,29 @@ TEST_CASE("tls: keys are changed under way as often as the client likes") {
   }
 }
 
+TEST_CASE("tls: who makes the server answer and reads nothing is cut before that costs much") {
+  Server<Secured> server;
+  TlsSocket good, client;
+  const auto other = server.accept(good);
+  client.raw.small_window();
+  const auto peer = server.accept(client);
+  std::size_t asked = 0;
+  while (peer->closes == 0 && asked < 1'000'000) {
+    std::string records;
+    for (int i = 0; i < 200; ++i, ++asked) {
+      SSL_key_update(client.ssl(), SSL_KEY_UPDATE_REQUESTED);
+      SSL_do_handshake(client.ssl());
+      records += client.take();
+    }
+    client.raw.send(records);  // about 30 bytes for each, and as many back
+    settle(*server.transport);
+  }
+  CHECK(peer->closes == 1);
+  MESSAGE(asked << " answers");
+  CHECK(good.send(framed("well")));
+  CHECK(until([&] { return other->frames == Strings{"well"}; }, *server.transport));
+}
+
 // ---- records and frames
 
 TEST_CASE("tls: frames of any size, cut anywhere, both ways") {
