@@ -115,6 +115,36 @@ TEST_CASE_TEMPLATE("tcp: sends do not block, and all that was taken arrives in o
   CHECK(peer->writables > 0);
 }
 
+TEST_CASE_TEMPLATE("tcp: a frame larger than all that the network holds arrives whole", Net, Plain, Secured) {
+  Server<Net> server;
+  typename Net::Socket client;
+  const auto peer = server.accept(client);
+  std::string text(24 << 20, '\0');
+  for (std::size_t i = 0; i < text.size(); ++i) text[i] = static_cast<char>(i * 31 + (i >> 16));
+  CHECK(peer->send(text).taken == 1);
+  CHECK(peer->send("behind").taken == 0);
+  std::string got;
+  REQUIRE(until([&] { return client.receive(got) && got.size() >= text.size() + 4; }, *server.transport));
+  CHECK(got == framed(text));
+  CHECK(until([&] { return peer->writables == 1; }, *server.transport));
+}
+
+TEST_CASE_TEMPLATE("tcp: small frames one by one, to the last that is taken", Net, Plain, Secured) {
+  Server<Net> server;
+  typename Net::Socket client;
+  const auto peer = server.accept(client);
+  std::string sent;
+  SendResult result;
+  for (int i = 0; (result = peer->send(std::to_string(i) + std::string(500, 'x'))).taken == 1; ++i) {
+    sent += framed(std::to_string(i) + std::string(500, 'x'));
+  }
+  CHECK_FALSE(result.closed);
+  std::string got;
+  CHECK(until([&] { return client.receive(got) && got.size() >= sent.size(); }, *server.transport));
+  CHECK(got == sent);
+  CHECK(until([&] { return peer->writables == 1; }, *server.transport));
+}
+
 TEST_CASE_TEMPLATE("tcp: writable comes once for each send that took less", Net, Plain, Secured) {
   Server<Net> server;
   typename Net::Socket client;
