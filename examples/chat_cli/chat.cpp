@@ -39,6 +39,7 @@ int Chat::run() {
   if (failed_) return 2;
   ClientOptions client;
   client.server = options_.server;
+  client.tls = options_.tls;
   client.token = [token = options_.token] { return token; };
   client.device = options_.device;
   client.resume = read_checkpoint(options_.state_file);
@@ -150,12 +151,14 @@ void Chat::take_pushes() {
 // On stderr, so that what goes into a pipe is only the chat.
 void Chat::show_connection() {
   const ClientStatus status = client_->status();
-  if (status.connected == connected_) return;
+  if (status.connected == connected_ && (connected_ || status.last_error.message == no_connection_)) return;
+  const char* const what = connected_ ? "connection lost" : "no connection";
   connected_ = status.connected;
+  no_connection_ = connected_ ? "" : status.last_error.message;
   if (connected_) {
     std::fprintf(stderr, "connected as %s\n", status.user.string().c_str());
   } else {
-    std::fprintf(stderr, "connection lost: %s; trying again\n", line_of(status.last_error).c_str());
+    std::fprintf(stderr, "%s: %s; trying again\n", what, line_of(status.last_error).c_str());
   }
 }
 

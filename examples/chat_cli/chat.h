@@ -14,6 +14,7 @@
 
 struct ChatOptions {
   chatcore::Endpoint server{"127.0.0.1", 7400};
+  std::optional<chatcore::TlsClientOptions> tls;
   std::string user, token, device;
   std::string state_file;  // keeps the checkpoint
   std::string to;          // "@user" or a conversation
@@ -103,6 +104,7 @@ class Chat {
   std::uint64_t pushes_ = 0, waited_ = 0;                          // received; of these, used up by /wait
   std::uint64_t wait_until_ = 0;                                   // /wait: go on at so many pushes
   std::optional<std::chrono::steady_clock::time_point> deadline_;  // of /wait, and of the end
+  std::string no_connection_;                                      // why there is none, as it was said last
   std::string saved_;                                              // the checkpoint in the state file
 
   std::mutex mutex_;                                 // guards answers_

@@ -4,6 +4,8 @@
 #include <CLI/CLI.hpp>
 #include <charconv>
 #include <cstdio>
+#include <fstream>
+#include <iterator>
 
 #include "chat.h"
 
@@ -42,6 +44,12 @@ int main(int argc, char** argv) {
   app.set_version_flag("--version", CHATCORE_VERSION);
   app.footer("\n" + Chat::commands_help() + "\n" + output_help);
   app.add_option("--server", server, "Where the server listens, ADDRESS:PORT")->capture_default_str();
+  std::string tls_ca, tls_name;
+  bool tls = false;
+  app.add_flag("--tls", tls, "Speak TLS, and trust the system's certificate authorities");
+  app.add_option("--tls-ca", tls_ca, "Speak TLS, and trust the certificates in this file, PEM, instead")
+      ->check(CLI::ExistingFile);
+  app.add_option("--tls-name", tls_name, "The name the server's certificate is for. Default: ADDRESS");
   app.add_option("--user", options.user, "Who you are: the token where none is given (for --insecure-dev-auth)");
   app.add_option("--token", options.token, "What is shown at login");
   app.add_option("--device", options.device, "Name of this device");
@@ -57,6 +65,12 @@ int main(int argc, char** argv) {
     if (options.token.empty()) throw CLI::ValidationError("--user", "or --token: say who you are");
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : 2;
+  }
+  if (tls || !tls_ca.empty() || !tls_name.empty()) {
+    options.tls.emplace();
+    options.tls->server_name = tls_name;
+    std::ifstream file(tls_ca, std::ios::binary);
+    options.tls->certificate_authority.assign(std::istreambuf_iterator<char>(file), {});
   }
   options.timeout = std::chrono::seconds(timeout);
   return Chat(std::move(options)).run();

@@ -10,6 +10,7 @@
 #include <fstream>
 #include <map>
 #include <memory>
+#include <sstream>
 #include <string>
 #include <thread>
 
@@ -19,6 +20,7 @@ namespace {
 
 struct Settings {
   TcpOptions tcp;
+  std::string tls_certificate, tls_key;
   RocksdbOptions rocksdb{.path = "data"};
   bool memory = false;
   Durability durability = Durability::disk;
@@ -53,6 +55,15 @@ void describe(CLI::App& app, Settings& s) {
   add("--listen", s.tcp.address, "Address to listen on");
   add("--port", s.tcp.port, "TCP port; 0: any free one");
   add("--backlog", s.tcp.backlog, "Connections not yet accepted");
+  auto* certificate = app.add_option("--tls-certificate", s.tls_certificate,
+                                     "File with the certificate chain, PEM: clients have to speak TLS")
+                          ->check(CLI::ExistingFile)
+                          ->group(group);
+  auto* key = app.add_option("--tls-key", s.tls_key, "File with its private key, PEM, without a passphrase")
+                  ->check(CLI::ExistingFile)
+                  ->group(group);
+  certificate->needs(key);
+  key->needs(certificate);
 
   group = "Storage";
   auto* data = add("--data", s.rocksdb.path, "Directory of the store; created where it is missing");
@@ -116,6 +127,12 @@ std::unique_ptr<Authenticator> tokens_of(const std::string& path) {
   });
 }
 
+std::string text_of(const std::string& path) {
+  std::ostringstream text;
+  text << std::ifstream(path, std::ios::binary).rdbuf();
+  return std::move(text).str();
+}
+
 void print(const Stats& stats) {
   std::printf("messages %llu, duplicates %llu, deliveries %llu, commits %llu, failed changes %llu, refused %llu\n",
               static_cast<unsigned long long>(stats.messages), static_cast<unsigned long long>(stats.duplicates),
@@ -134,9 +151,10 @@ int fail(const char* what, const Error& error) {
   return 1;
 }
 
-void print_how_to_chat(const std::string& self, const Endpoint& at) {
-  const std::string cli =
+void print_how_to_chat(const std::string& self, const Endpoint& at, bool tls) {
+  std::string cli =
       self.substr(0, self.rfind('/') + 1) + "chat_cli --server " + at.address + ":" + std::to_string(at.port);
+  if (tls) cli += " --tls-ca AUTHORITY.pem";
   std::printf("\nTo chat, open two more terminals:\n  %s --user alice --to @bob\n  %s --user bob --to @alice\n",
               cli.c_str(), cli.c_str());
   std::printf("and type. /help shows the commands. Ctrl-C here stops the server.\n\n");
@@ -162,6 +180,12 @@ int main(int argc, char** argv) {
   if (settings.memory && app.count("--durability") == 0) settings.durability = Durability::memory;
   settings.limits.login = std::chrono::milliseconds(settings.login_ms);
   settings.limits.heartbeat = std::chrono::milliseconds(settings.heartbeat_ms);
+
+  if (!settings.tls_certificate.empty()) {
+    auto certificates = Certificates::make(text_of(settings.tls_certificate), text_of(settings.tls_key));
+    if (!certificates) return fail("cannot use the certificate", certificates.error());
+    settings.tcp.tls = std::move(*certificates);
+  }
 
   // Blocked before the engine makes threads, so that only sigwait() below gets them.
   sigset_t signals;
@@ -192,7 +216,7 @@ int main(int argc, char** argv) {
   std::printf("chatcore %s, data in %s\n", CHATCORE_VERSION,
               settings.memory ? "memory" : settings.rocksdb.path.c_str());
   std::printf("listening on %s:%u\n", at->address.c_str(), static_cast<unsigned>(at->port));
-  if (settings.insecure_dev_auth) print_how_to_chat(argv[0], *at);
+  if (settings.insecure_dev_auth) print_how_to_chat(argv[0], *at, settings.tcp.tls != nullptr);
 
   std::thread runner;
   if (settings.threads == 0) runner = std::thread([&] { engine->run(); });

@@ -34,6 +34,9 @@ struct ClientOptions {
   Runtime runtime{};
   std::chrono::milliseconds backoff_first{100};  // before the first reconnect; doubles, with jitter
   std::chrono::milliseconds backoff_most{10'000};
+  // Set: TLS, where no dialer is given. `.tls = TlsClientOptions{}` trusts the system's certificate authorities and
+  // expects the name in `server`. A server that is not accepted is one that is not there: status().last_error says why.
+  std::optional<TlsClientOptions> tls{};
 };
 
 struct ClientStatus {

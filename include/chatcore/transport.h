@@ -13,13 +13,15 @@
 #include <chatcore/export.h>
 #include <chatcore/function.h>
 #include <chatcore/ids.h>
+#include <chatcore/result.h>
 
 namespace chatcore {
 inline namespace v1 {
 
 namespace detail {
 class LinkTarget;
-}
+class ServerTls;
+}  // namespace detail
 
 using Frame = std::shared_ptr<const Bytes>;  // one encoded frame, without the transport's own framing
 enum class Encoding : std::uint8_t { protobuf = 1 };
@@ -120,16 +122,58 @@ class CHATCORE_API Dialer {
   virtual void stop() = 0;
 };
 
+// What a server shows to prove who it is: a certificate chain and its private key, shared by the host with any number
+// of transports, and replaced while they run (before the certificate expires). Any thread; blocks for the parsing only.
+class CHATCORE_API Certificates {
+ public:
+  // Both in PEM (RFC 7468): the server's certificate first, then the intermediate ones up to the root, which may be
+  // left out; the key in PKCS#8, or as OpenSSL writes it, without a passphrase. Whether the certificate is valid now
+  // and for the right name is the clients' to judge. Errors: `invalid`, and its message says which of the two is wrong
+  // and why.
+  static Result<std::shared_ptr<Certificates>> make(std::string certificate_chain, std::string private_key);
+
+  // Handshakes from now on use the new pair; what is connected goes on as it is. An error, as in make(), changes
+  // nothing.
+  Status replace(std::string certificate_chain, std::string private_key);
+
+  Certificates(const Certificates&) = delete;
+  Certificates& operator=(const Certificates&) = delete;
+  ~Certificates();
+
+ private:
+  friend class detail::ServerTls;
+  explicit Certificates(std::shared_ptr<detail::ServerTls>);
+  const std::shared_ptr<detail::ServerTls> tls_;
+};
+
 struct TcpOptions {
   std::string address = "127.0.0.1";
   std::uint16_t port = 7400;  // 0: any free one, which listen() gives
   int backlog = 1024;
+  // Set: TLS 1.2 (RFC 5246) and 1.3 (RFC 8446), and nothing else on this port. The ciphers are AEADs with ephemeral
+  // keys; no compression, renegotiation, tickets or early data. Unset: plain text.
+  std::shared_ptr<Certificates> tls{};
+  // A TLS handshake that takes longer than this, from the accept on, is cut. The engine gets to know a connection only
+  // once the handshake is done; the time for the login begins then.
+  std::chrono::milliseconds handshake_time{10'000};
+  // So many handshakes may be under way, at up to 40 KiB each; a further one ends the oldest. At least 1.
+  std::size_t handshakes = 1024;
 };
 
-// TCP: each frame behind its length, 4 bytes, big-endian.
+// TCP: each frame behind its length, 4 bytes, big-endian; with `tls` that stream lies in TLS.
 CHATCORE_API std::unique_ptr<Transport> make_tcp_transport(TcpOptions = {});
-// Frames longer than `frame_bytes` from the server close the connection.
-CHATCORE_API std::unique_ptr<Dialer> make_tcp_dialer(Endpoint server, std::size_t frame_bytes = 16 << 20);
+
+// How a client checks the server, always: the chain up to an authority, the dates, and the name (RFC 6125: a subject
+// alternative name, never the common name). Each failure is transport_failed with the reason.
+struct TlsClientOptions {
+  std::string certificate_authority{};  // whom to trust, certificates in PEM; empty: the system's store
+  std::string server_name{};            // a DNS name or an IP address; empty: the address that is dialled
+};
+
+// Frames longer than `frame_bytes` from the server close the connection. `tls` set: the server has to speak TLS 1.2 or
+// 1.3; a dial is done after the handshake, within 10 s in all.
+CHATCORE_API std::unique_ptr<Dialer> make_tcp_dialer(Endpoint server, std::size_t frame_bytes = 16 << 20,
+                                                     std::optional<TlsClientOptions> tls = {});
 
 }  // namespace v1
 }  // namespace chatcore

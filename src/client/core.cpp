@@ -27,7 +27,7 @@ ClientOptions completed(ClientOptions options) {
       return static_cast<std::uint64_t>((*device)()) << 32 | (*device)();
     };
   }
-  if (!options.dialer) options.dialer = make_tcp_dialer(options.server);
+  if (!options.dialer) options.dialer = make_tcp_dialer(options.server, 16 << 20, options.tls);
   return options;
 }
 

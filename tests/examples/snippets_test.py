@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Compiles the C++ snippets of README.md and docs/storage.md, and holds the first one against examples/hello."""
+"""Compiles the C++ snippets of README.md, docs/storage.md and docs/transport.md, and holds the first one against examples/hello."""
 
 import pathlib
 import re
@@ -35,6 +35,22 @@ struct Mine : Storage {
   Database database_;
 """,
         "};\n",
+    ),
+    "Certificates::make(": (
+        """#include <chatcore/chatcore.h>
+using namespace chatcore;
+std::string read(const char* path);
+int fail(const Error&);
+int host(Engine* engine) {
+""",
+        "return replaced ? 0 : 1;\n}\n",
+    ),
+    "Client::open(": (
+        """#include <chatcore/chatcore.h>
+using namespace chatcore;
+void host() {
+""",
+        "}\n",
     ),
     "storage_conformance(": (
         """#include <chatcore/testing.h>
@@ -80,7 +96,7 @@ def main():
     good = code_lines(readme[0]) == code_lines((ROOT / "examples/hello/hello.cpp").read_text())
     if not good:
         print("README.md: the first snippet is not examples/hello/hello.cpp")
-    for page in ("README.md", "docs/storage.md"):
+    for page in ("README.md", "docs/storage.md", "docs/transport.md"):
         for snippet in snippets(page):
             good = compiles(page, snippet) and good
     sys.exit(0 if good else 1)

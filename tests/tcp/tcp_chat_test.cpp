@@ -6,20 +6,23 @@
 
 #include "support/host.h"
 #include "support/wire.h"
-#include "transport/raw_socket.h"
+#include "transport/nets.h"
 
 using namespace chat;
+using fakes::Plain;
 using fakes::RawSocket;
+using fakes::Secured;
 using Lines = std::vector<std::string>;
 
 // The whole way, over real sockets.
 
 namespace {
 
+template <class Net>
 struct House {
   explicit House(unsigned shards = 1, unsigned threads = 1, Limits limits = {})
       : engine(open(shards, threads, limits)) {
-    auto endpoint = engine.listen(make_tcp_transport({.port = 0}));
+    auto endpoint = engine.listen(make_tcp_transport(Net::options()));
     REQUIRE_MESSAGE(endpoint, endpoint.error().message);
     CHECK(endpoint->port != 0);
     port = endpoint->port;
@@ -39,6 +42,7 @@ struct House {
   Client client(std::string name, std::optional<Checkpoint> resume = {}) {
     ClientOptions options;
     options.server = {"127.0.0.1", port};
+    options.tls = Net::trust();
     options.token = [name] { return name; };
     options.resume = std::move(resume);
     options.backoff_first = 10ms;
@@ -76,8 +80,12 @@ std::string next(Client& client) {
 Send text_to(Target to, std::string text) { return Send{.to = to, .content = {.text = std::move(text)}}; }
 
 // Frames of the server's, as they come.
+template <class Net>
 struct Raw {
-  explicit Raw(std::uint16_t port) : socket(port) {}
+  explicit Raw(std::uint16_t port) {
+    REQUIRE(socket.connect(port));
+    REQUIRE(until([&] { return socket.shake(); }));
+  }
   bool says(const Bytes& frame) {
     return socket.send(fakes::framed({reinterpret_cast<const char*>(frame.data()), frame.size()}));
   }
@@ -115,25 +123,25 @@ struct Raw {
   // Reads to the end; why the server closed, as far as it said.
   std::optional<ErrorCode> farewell(std::chrono::milliseconds most = 20s) {
     std::optional<ErrorCode> why;
-    while (auto heard = hears(most)) {
+    while (const std::optional<Heard> heard = hears(most)) {
       if (heard->push && heard->push->as<Closed>()) why = heard->push->as<Closed>()->why.code;
     }
     CHECK(closed);
     return why;
   }
-  RawSocket socket;
+  typename Net::Socket socket{};
   std::string received;
   bool closed = false;
 };
 
 }  // namespace
 
-TEST_CASE("Clients talk over TCP, with any number of shards and threads") {
+TEST_CASE_TEMPLATE("Clients talk over TCP, with any number of shards and threads", Net, Plain, Secured) {
   for (const unsigned shards : {1u, 2u, 4u}) {
     for (const unsigned threads : {1u, 2u, 4u}) {
       CAPTURE(shards);
       CAPTURE(threads);
-      House house(shards, threads);
+      House<Net> house(shards, threads);
       Client alice = house.client("alice"), bob = house.client("bob"), carol = house.client("carol");
       for (Client* client : {&alice, &bob, &carol}) REQUIRE(ask(*client, ListConversations{}));  // logged in
       CHECK(bob.status().user.view() == "bob");
@@ -179,8 +187,9 @@ TEST_CASE("Clients talk over TCP, with any number of shards and threads") {
   }
 }
 
-TEST_CASE("A client dies, and another comes back with what it had kept, and misses nothing") {
-  House house(2, 2);
+TEST_CASE_TEMPLATE("A client dies, and another comes back with what it had kept, and misses nothing", Net, Plain,
+                   Secured) {
+  House<Net> house(2, 2);
   Client alice = house.client("alice");
   REQUIRE(ask(alice, text_to(Direct{"bob"}, "0")));
   Checkpoint kept;
@@ -201,11 +210,11 @@ TEST_CASE("A client dies, and another comes back with what it had kept, and miss
   CHECK(next(bob) == "live");
 }
 
-TEST_CASE("Two hundred connections at once are all answered") {
+TEST_CASE_TEMPLATE("Two hundred connections at once are all answered", Net, Plain, Secured) {
   for (const unsigned threads : {1u, 4u}) {
-    House house(threads, threads);
-    std::vector<std::unique_ptr<Raw>> crowd;
-    for (int i = 0; i < 200; ++i) crowd.push_back(std::make_unique<Raw>(house.port));
+    House<Net> house(threads, threads);
+    std::vector<std::unique_ptr<Raw<Net>>> crowd;
+    for (int i = 0; i < 200; ++i) crowd.push_back(std::make_unique<Raw<Net>>(house.port));
     for (std::size_t i = 0; i < crowd.size(); ++i) {
       REQUIRE(crowd[i]->says(frame(1, 64, number(1, 1) + text(2, "u" + std::to_string(i)))));
       REQUIRE(crowd[i]->says(frame(2, 1, text(1, text(2, "hub")) + text(2, text(1, "hi")))));
@@ -228,12 +237,13 @@ TEST_CASE("Two hundred connections at once are all answered") {
   }
 }
 
-TEST_CASE("Bytes that are not the protocol close that connection with a reason, and no other") {
-  House house;
+TEST_CASE_TEMPLATE("Bytes that are not the protocol close that connection with a reason, and no other", Net, Plain,
+                   Secured) {
+  House<Net> house;
   Client alice = house.client("alice");
   REQUIRE(ask(alice, ListConversations{}));
   const auto close_reason = [&](const std::string& bytes) {
-    Raw raw(house.port);
+    Raw<Net> raw(house.port);
     raw.socket.send(bytes);
     return raw.farewell();
   };
@@ -250,9 +260,10 @@ TEST_CASE("Bytes that are not the protocol close that connection with a reason, 
   CHECK(house.engine.stats().connections == 1);
 }
 
-TEST_CASE("Half a frame and then silence, or nothing at all, is closed when the time for a login is over") {
-  House house(1, 1, {.login = 200ms});
-  Raw half(house.port), nothing(house.port), logged_in(house.port);
+TEST_CASE_TEMPLATE("Half a frame and then silence, or nothing at all, is closed when the time for a login is over", Net,
+                   Plain, Secured) {
+  House<Net> house(1, 1, {.login = 200ms});
+  Raw<Net> half(house.port), nothing(house.port), logged_in(house.port);
   half.socket.send(fakes::framed(std::string(100, 'x')).substr(0, 50));
   logged_in.says(frame(1, 64, number(1, 1) + text(2, "alice")));
   CHECK(half.farewell(5s) == ErrorCode::timeout);
@@ -267,9 +278,9 @@ TEST_CASE("Half a frame and then silence, or nothing at all, is closed when the 
   CHECK(heard);
 }
 
-TEST_CASE("A frame that comes byte by byte is a frame") {
-  House house;
-  Raw raw(house.port);
+TEST_CASE_TEMPLATE("A frame that comes byte by byte is a frame", Net, Plain, Secured) {
+  House<Net> house;
+  Raw<Net> raw(house.port);
   const Bytes bytes = frame(1, 64, number(1, 1) + text(2, "alice"));
   for (const char byte : fakes::framed({reinterpret_cast<const char*>(bytes.data()), bytes.size()})) {
     REQUIRE(raw.socket.send({&byte, 1}));
@@ -280,13 +291,13 @@ TEST_CASE("A frame that comes byte by byte is a frame") {
   CHECK_FALSE(heard->error);
 }
 
-TEST_CASE("A peer that stops reading is cut, and harms nobody") {
-  House house(2, 2);
+TEST_CASE_TEMPLATE("A peer that stops reading is cut, and harms nobody", Net, Plain, Secured) {
+  House<Net> house(2, 2);
   Client alice = house.client("alice"), carol = house.client("carol");
   const auto group = ask(alice, CreateConversation{.members = {{"bob"}, {"carol"}}});
   REQUIRE(group);
   REQUIRE(ask(carol, ListConversations{}));
-  Raw bob(house.port);
+  Raw<Net> bob(house.port);
   bob.says(frame(1, 64, number(1, 1) + text(2, "bob")));
   REQUIRE(bob.hears());
   std::atomic<int> accepted{0};
@@ -308,17 +319,17 @@ TEST_CASE("A peer that stops reading is cut, and harms nobody") {
   CHECK(until([&] { return house.engine.stats().connections == 2; }, 15s));
 }
 
-TEST_CASE("stop tells every client that the server stops, and returns in time") {
+TEST_CASE_TEMPLATE("stop tells every client that the server stops, and returns in time", Net, Plain, Secured) {
   for (const unsigned threads : {1u, 4u}) {
     CAPTURE(threads);
-    House house(threads, threads);
-    std::vector<std::unique_ptr<Raw>> crowd;
+    House<Net> house(threads, threads);
+    std::vector<std::unique_ptr<Raw<Net>>> crowd;
     for (int i = 0; i < 20; ++i) {
-      crowd.push_back(std::make_unique<Raw>(house.port));
+      crowd.push_back(std::make_unique<Raw<Net>>(house.port));
       crowd.back()->says(frame(1, 64, number(1, 1) + text(2, "u" + std::to_string(i))));
       REQUIRE(crowd.back()->hears());
     }
-    Raw not_logged_in(house.port);
+    Raw<Net> not_logged_in(house.port);
     CHECK(until([&] { return house.engine.stats().connections == 21; }));
     Client client = house.client("client");
     REQUIRE(ask(client, ListConversations{}));
@@ -334,10 +345,10 @@ TEST_CASE("stop tells every client that the server stops, and returns in time") 
   }
 }
 
-TEST_CASE("stop returns in time though a peer reads nothing") {
-  House house;
+TEST_CASE_TEMPLATE("stop returns in time though a peer reads nothing", Net, Plain, Secured) {
+  House<Net> house;
   Client alice = house.client("alice");
-  Raw bob(house.port);
+  Raw<Net> bob(house.port);
   bob.says(frame(1, 64, number(1, 1) + text(2, "bob")));
   REQUIRE(bob.hears());
   std::atomic<int> accepted{0};
@@ -347,19 +358,21 @@ TEST_CASE("stop returns in time though a peer reads nothing") {
   CHECK(time_of([&] { (void)house.engine.stop(500ms); }) < 1s);
 }
 
-TEST_CASE("A client goes on where it was when its server comes back on the same port") {
+TEST_CASE_TEMPLATE("A client goes on where it was when its server comes back on the same port", Net, Plain, Secured) {
   std::atomic<int> accepted{0};
-  std::optional<House> house;
+  std::optional<House<Net>> house;
   house.emplace();
   const std::uint16_t port = house->port;
   Client alice = house->client("alice");
   REQUIRE(ask(alice, text_to(Direct{"bob"}, "before")));
   (void)house->engine.stop(1s);
   alice.call(text_to(Direct{"bob"}, "while it was away"), [&](Result<Sent> sent) { accepted += sent ? 1 : 0; });
-  Engine again = House::open(1, 1, {});
+  Engine again = House<Net>::open(1, 1, {});
   std::optional<Result<Endpoint>> endpoint;
   REQUIRE(until([&] {
-    endpoint = again.listen(make_tcp_transport({.port = port}));
+    TcpOptions options = Net::options();
+    options.port = port;
+    endpoint = again.listen(make_tcp_transport(std::move(options)));
     return static_cast<bool>(*endpoint);
   }));
   CHECK((*endpoint)->port == port);
@@ -367,8 +380,9 @@ TEST_CASE("A client goes on where it was when its server comes back on the same 
 }
 
 TEST_CASE("A port that is in use is said to be") {
-  House house;
-  Engine other = House::open(1, 1, {});
+  using Net = Plain;
+  House<Net> house;
+  Engine other = House<Net>::open(1, 1, {});
   auto taken = other.listen(make_tcp_transport({.port = house.port}));
   REQUIRE_FALSE(taken);
   CHECK(taken.error().code == ErrorCode::in_use);

@@ -27,6 +27,11 @@ class RawSocket {
   RawSocket& operator=(const RawSocket&) = delete;
   ~RawSocket() { close(); }
 
+  // Before connect(): the other side can send little ahead.
+  void small_window() {
+    const int bytes = 4096;
+    ::setsockopt(fd_, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof bytes);
+  }
   bool connect(std::uint16_t port) {
     sockaddr_in to{};
     to.sin_family = AF_INET;
@@ -54,6 +59,41 @@ class RawSocket {
  private:
   int fd_;
   bool was_reset_ = false;
+};
+
+// The first who connects is heard.
+class RawListener {
+ public:
+  RawListener() : fd_(::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0)) {
+    sockaddr_in at{};
+    at.sin_family = AF_INET;
+    at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t size = sizeof at;
+    auto* address = reinterpret_cast<sockaddr*>(&at);
+    if (::bind(fd_, address, size) == 0 && ::listen(fd_, 1) == 0 && ::getsockname(fd_, address, &size) == 0) {
+      port_ = ntohs(at.sin_port);
+    }
+  }
+  RawListener(const RawListener&) = delete;
+  RawListener& operator=(const RawListener&) = delete;
+  ~RawListener() {
+    for (int fd : {fd_, peer_}) {
+      if (fd >= 0) ::close(fd);
+    }
+  }
+  std::uint16_t port() const { return port_; }
+  // Appends what is there now. False: nobody has connected, or he has closed.
+  bool receive(std::string& to) {
+    if (peer_ < 0) peer_ = ::accept(fd_, nullptr, nullptr);
+    char buffer[4096];
+    const ssize_t count = ::recv(peer_, buffer, sizeof buffer, MSG_DONTWAIT);
+    if (count > 0) to.append(buffer, static_cast<std::size_t>(count));
+    return peer_ >= 0 && count != 0;
+  }
+
+ private:
+  int fd_, peer_ = -1;
+  std::uint16_t port_ = 0;
 };
 
 // A frame as it lies in the stream.

@@ -7,8 +7,7 @@
 #include <thread>
 #include <vector>
 
-#include "transport/fakes.h"
-#include "transport/raw_socket.h"
+#include "transport/nets.h"
 
 using namespace fakes;
 
@@ -107,17 +106,18 @@ TEST_CASE("tcp: stop while another thread polls") {
   CHECK(std::chrono::steady_clock::now() - begun < 5s);
 }
 
-TEST_CASE("tcp: a connection attached after the stop is told closed") {
+TEST_CASE_TEMPLATE("tcp: a connection attached after the stop is told closed", Net, Plain, Secured) {
   struct Late final : Acceptor {
     void attach(std::shared_ptr<Connection> c, AttachOptions) override { connection = std::move(c); }
     std::size_t frame_bytes() const override { return 100; }
     std::shared_ptr<Connection> connection{};
   } acceptor;
-  auto transport = make_tcp_transport({.port = 0});
+  auto transport = make_tcp_transport(Net::options());
   const auto started = transport->start(acceptor);
   REQUIRE(started);
-  RawSocket client(started->port);
-  REQUIRE(until([&] { return acceptor.connection != nullptr; }, *transport));
+  typename Net::Socket client;
+  REQUIRE(client.connect(started->port));
+  REQUIRE(until([&] { return client.shake() && acceptor.connection != nullptr; }, *transport));
   transport->stop();
   CHECK(attach(acceptor.connection)->closes == 1);
 }
@@ -169,9 +169,9 @@ TEST_CASE("tcp: out of file descriptors, it waits and goes on") {
 }
 #endif
 
-TEST_CASE("tcp: a dialer talks to a transport, by number and by name") {
+TEST_CASE_TEMPLATE("tcp: a dialer talks to a transport, by number and by name", Net, Plain, Secured) {
   FakeAcceptor acceptor;
-  auto transport = make_tcp_transport({.port = 0});
+  auto transport = make_tcp_transport(Net::options());
   const auto started = transport->start(acceptor);
   REQUIRE(started);
   std::vector<std::string> addresses{"127.0.0.1"};
@@ -183,7 +183,7 @@ TEST_CASE("tcp: a dialer talks to a transport, by number and by name") {
   for (const std::string& address : addresses) {
     CAPTURE(address);
     acceptor.peers.clear();
-    auto dialer = make_tcp_dialer({address, started->port});
+    auto dialer = make_tcp_dialer({address, started->port}, 16 << 20, Net::trust());
     Error why;
     const auto client = dial(*dialer, why, *transport);
     REQUIRE(client);
@@ -200,12 +200,12 @@ TEST_CASE("tcp: a dialer talks to a transport, by number and by name") {
   }
 }
 
-TEST_CASE("tcp: a dialer has a bound on frames of its own") {
+TEST_CASE_TEMPLATE("tcp: a dialer has a bound on frames of its own", Net, Plain, Secured) {
   FakeAcceptor acceptor;
-  auto transport = make_tcp_transport({.port = 0});
+  auto transport = make_tcp_transport(Net::options());
   const auto started = transport->start(acceptor);
   REQUIRE(started);
-  auto dialer = make_tcp_dialer(*started, 10);
+  auto dialer = make_tcp_dialer(*started, 10, Net::trust());
   Error why;
   const auto client = dial(*dialer, why, *transport);
   REQUIRE(client);
@@ -243,13 +243,13 @@ TEST_CASE("tcp: a dial that is under way ends with the dialer") {
   CHECK(late == ErrorCode::stopped);
 }
 
-TEST_CASE("tcp: one thread sends while another polls") {
+TEST_CASE_TEMPLATE("tcp: one thread sends while another polls", Net, Plain, Secured) {
   constexpr int count = 20'000;
   FakeAcceptor acceptor;
-  auto transport = make_tcp_transport({.port = 0});
+  auto transport = make_tcp_transport(Net::options());
   const auto started = transport->start(acceptor);
   REQUIRE(started);
-  auto dialer = make_tcp_dialer(*started);
+  auto dialer = make_tcp_dialer(*started, 16 << 20, Net::trust());
   Error why;
   const auto client = dial(*dialer, why, *transport);
   REQUIRE(client);

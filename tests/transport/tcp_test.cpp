@@ -4,37 +4,17 @@
 #include <string>
 #include <vector>
 
-#include "transport/fakes.h"
-#include "transport/raw_socket.h"
+#include "transport/nets.h"
 #include "transport/tcp/frames.h"
 
 using namespace fakes;
 
 namespace {
 
-// A server on a free port, and one raw client of it.
-struct Server {
-  explicit Server(std::size_t frame_bytes = 1 << 20) : acceptor(frame_bytes) {
-    auto started = transport->start(acceptor);
-    REQUIRE(started);
-    CHECK(started->address == "127.0.0.1");
-    port = started->port;
-  }
-  std::shared_ptr<Peer> accept(RawSocket& client) {
-    REQUIRE(client.connect(port));
-    const std::size_t before = acceptor.peers.size();
-    REQUIRE(until([&] { return acceptor.peers.size() > before; }, *transport));
-    return acceptor.peers.back();
-  }
-
-  FakeAcceptor acceptor;
-  std::unique_ptr<Transport> transport = make_tcp_transport({.port = 0});
-  std::uint16_t port = 0;
-};
-
 // Cuts what a raw socket receives into frames.
 struct Received {
-  bool read(RawSocket& from) {
+  template <class Socket>
+  bool read(Socket& from) {
     std::string more;
     const bool is_open = from.receive(more);
     cutter.feed(bytes(more), [&](std::span<const std::byte> frame) {
@@ -54,9 +34,9 @@ std::string large(std::size_t i) {
 
 }  // namespace
 
-TEST_CASE("tcp: frames that come byte by byte") {
-  Server server;
-  RawSocket client;
+TEST_CASE_TEMPLATE("tcp: frames that come byte by byte", Net, Plain, Secured) {
+  Server<Net> server;
+  typename Net::Socket client;
   const auto peer = server.accept(client);
   for (char c : framed("hello") + framed("world")) {
     REQUIRE(client.send(std::string(1, c)));
@@ -66,9 +46,9 @@ TEST_CASE("tcp: frames that come byte by byte") {
   CHECK(peer->frames == std::vector<std::string>{"hello", "world"});
 }
 
-TEST_CASE("tcp: many frames in one segment") {
-  Server server;
-  RawSocket client;
+TEST_CASE_TEMPLATE("tcp: many frames in one segment", Net, Plain, Secured) {
+  Server<Net> server;
+  typename Net::Socket client;
   const auto peer = server.accept(client);
   std::string all;
   for (int i = 0; i < 1000; ++i) all += framed(std::to_string(i));
@@ -77,11 +57,12 @@ TEST_CASE("tcp: many frames in one segment") {
   for (std::size_t i = 0; i < 1000; ++i) CHECK(peer->frames[i] == std::to_string(i));
 }
 
-TEST_CASE("tcp: a frame of the largest size passes, a longer or empty one closes the connection") {
+TEST_CASE_TEMPLATE("tcp: a frame of the largest size passes, a longer or empty one closes the connection", Net, Plain,
+                   Secured) {
   constexpr std::size_t most = 100'000;
-  Server server(most);
+  Server<Net> server(most);
   {
-    RawSocket client;
+    typename Net::Socket client;
     const auto peer = server.accept(client);
     REQUIRE(client.send(framed(std::string(most, 'x'))));
     CHECK(until([&] { return peer->frames.size() == 1; }, *server.transport));
@@ -89,7 +70,7 @@ TEST_CASE("tcp: a frame of the largest size passes, a longer or empty one closes
   }
   for (const std::string& header : {std::string("\0\0\0\0", 4), framed(std::string(most + 1, 'x')).substr(0, 4),
                                     std::string("\x7f\xff\xff\xff", 4), std::string("\xff\xff\xff\xff", 4)}) {
-    RawSocket client;
+    typename Net::Socket client;
     const auto peer = server.accept(client);
     REQUIRE(client.send(framed("before") + header));
     REQUIRE(until([&] { return peer->closes == 1; }, *server.transport));
@@ -101,10 +82,10 @@ TEST_CASE("tcp: a frame of the largest size passes, a longer or empty one closes
   }
 }
 
-TEST_CASE("tcp: sends do not block, and all that was taken arrives in order") {
+TEST_CASE_TEMPLATE("tcp: sends do not block, and all that was taken arrives in order", Net, Plain, Secured) {
   constexpr std::size_t count = 3000;
-  Server server;
-  RawSocket client;
+  Server<Net> server;
+  typename Net::Socket client;
   const auto peer = server.accept(client);
   std::size_t sent = 0;
   bool is_full = false;
@@ -134,9 +115,39 @@ TEST_CASE("tcp: sends do not block, and all that was taken arrives in order") {
   CHECK(peer->writables > 0);
 }
 
-TEST_CASE("tcp: writable comes once for each send that took less") {
-  Server server;
-  RawSocket client;
+TEST_CASE_TEMPLATE("tcp: a frame larger than all that the network holds arrives whole", Net, Plain, Secured) {
+  Server<Net> server;
+  typename Net::Socket client;
+  const auto peer = server.accept(client);
+  std::string text(24 << 20, '\0');
+  for (std::size_t i = 0; i < text.size(); ++i) text[i] = static_cast<char>(i * 31 + (i >> 16));
+  CHECK(peer->send(text).taken == 1);
+  CHECK(peer->send("behind").taken == 0);
+  std::string got;
+  REQUIRE(until([&] { return client.receive(got) && got.size() >= text.size() + 4; }, *server.transport));
+  CHECK(got == framed(text));
+  CHECK(until([&] { return peer->writables == 1; }, *server.transport));
+}
+
+TEST_CASE_TEMPLATE("tcp: small frames one by one, to the last that is taken", Net, Plain, Secured) {
+  Server<Net> server;
+  typename Net::Socket client;
+  const auto peer = server.accept(client);
+  std::string sent;
+  SendResult result;
+  for (int i = 0; (result = peer->send(std::to_string(i) + std::string(500, 'x'))).taken == 1; ++i) {
+    sent += framed(std::to_string(i) + std::string(500, 'x'));
+  }
+  CHECK_FALSE(result.closed);
+  std::string got;
+  CHECK(until([&] { return client.receive(got) && got.size() >= sent.size(); }, *server.transport));
+  CHECK(got == sent);
+  CHECK(until([&] { return peer->writables == 1; }, *server.transport));
+}
+
+TEST_CASE_TEMPLATE("tcp: writable comes once for each send that took less", Net, Plain, Secured) {
+  Server<Net> server;
+  typename Net::Socket client;
   const auto peer = server.accept(client);
   const std::vector<Frame> many(1000, frame(large(0)));
   std::size_t taken = 0;
@@ -148,9 +159,9 @@ TEST_CASE("tcp: writable comes once for each send that took less") {
   CHECK(peer->send("x").taken == 1);
 }
 
-TEST_CASE("tcp: while reading is paused nothing is read") {
-  Server server;
-  RawSocket client;
+TEST_CASE_TEMPLATE("tcp: while reading is paused nothing is read", Net, Plain, Secured) {
+  Server<Net> server;
+  typename Net::Socket client;
   const auto peer = server.accept(client);
   peer->connection->pause_reading(true);
   REQUIRE(client.send(framed("one")));
@@ -170,9 +181,9 @@ TEST_CASE("tcp: while reading is paused nothing is read") {
   CHECK(until([&] { return peer->frames.size() == 3; }, *server.transport));
 }
 
-TEST_CASE("tcp: close sends first what was taken, and is told once") {
-  Server server;
-  RawSocket client;
+TEST_CASE_TEMPLATE("tcp: close sends first what was taken, and is told once", Net, Plain, Secured) {
+  Server<Net> server;
+  typename Net::Socket client;
   const auto peer = server.accept(client);
   REQUIRE(client.send(framed("unread by the time of the close")));
   const std::vector<Frame> many(1000, frame(large(0)));
@@ -199,9 +210,9 @@ TEST_CASE("tcp: close sends first what was taken, and is told once") {
   CHECK(peer->closes == 1);
 }
 
-TEST_CASE("tcp: close from inside receive ends the frames") {
-  Server server;
-  RawSocket client;
+TEST_CASE_TEMPLATE("tcp: close from inside receive ends the frames", Net, Plain, Secured) {
+  Server<Net> server;
+  typename Net::Socket client;
   const auto peer = server.accept(client);
   peer->on_receive = [&] {
     peer->send("goodbye");
@@ -214,9 +225,9 @@ TEST_CASE("tcp: close from inside receive ends the frames") {
   CHECK(peer->frames == std::vector<std::string>{"one"});
 }
 
-TEST_CASE("tcp: a peer that reads nothing is closed within two seconds") {
-  Server server;
-  RawSocket client;
+TEST_CASE_TEMPLATE("tcp: a peer that reads nothing is closed within two seconds", Net, Plain, Secured) {
+  Server<Net> server;
+  typename Net::Socket client;
   const auto peer = server.accept(client);
   const std::vector<Frame> many(1000, frame(large(0)));
   peer->connection->send(many);
@@ -226,9 +237,9 @@ TEST_CASE("tcp: a peer that reads nothing is closed within two seconds") {
   CHECK(std::chrono::steady_clock::now() - begun < 2s);
 }
 
-TEST_CASE("tcp: a peer that goes away") {
-  Server server;
-  RawSocket client;
+TEST_CASE_TEMPLATE("tcp: a peer that goes away", Net, Plain, Secured) {
+  Server<Net> server;
+  typename Net::Socket client;
   const auto peer = server.accept(client);
   REQUIRE(client.send(framed("last") + "\1"));
   client.close();
@@ -238,9 +249,9 @@ TEST_CASE("tcp: a peer that goes away") {
   CHECK(peer->send("late").closed);
 }
 
-TEST_CASE("tcp: a peer's address is ip:port") {
-  Server server;
-  RawSocket client;
+TEST_CASE_TEMPLATE("tcp: a peer's address is ip:port", Net, Plain, Secured) {
+  Server<Net> server;
+  typename Net::Socket client;
   const auto peer = server.accept(client);
   CHECK(peer->connection->peer_address().starts_with("127.0.0.1:"));
 }

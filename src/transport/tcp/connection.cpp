@@ -14,8 +14,20 @@ constexpr std::size_t frames_a_write = 32;            // two buffers each: all t
 constexpr std::size_t read_bytes_a_turn = 256 << 10;  // then others have theirs
 constexpr std::chrono::seconds closing_time{1};
 
-bool would_block(const error_code& error) {
-  return error == asio::error::would_block || error == asio::error::try_again;
+// Copies what lies in the stream of a frame, from byte `at` of it on, as far as there is room.
+std::size_t copy_from(const Bytes& frame, std::size_t at, std::span<std::byte> to) {
+  std::size_t copied = 0;
+  if (at < header_bytes) {
+    const Header header = header_of(frame.size());
+    copied = std::min(to.size(), header_bytes - at);
+    std::copy_n(header.begin() + static_cast<std::ptrdiff_t>(at), copied, to.begin());
+    at += copied;
+    if (at < header_bytes) return copied;
+  }
+  const auto rest = std::span(frame).subspan(at - header_bytes);
+  const std::size_t count = std::min(rest.size(), to.size() - copied);
+  std::copy_n(rest.begin(), count, to.begin() + static_cast<std::ptrdiff_t>(copied));
+  return copied + count;
 }
 
 }  // namespace
@@ -70,11 +82,66 @@ void TcpConnection::attached(Link link) {
   link.closed(reason());  // the transport stopped meanwhile
 }
 
+// ---- the handshake
+
+void TcpConnection::secure(Side side, std::chrono::steady_clock::duration time, MakeTls begin, Done<void> done) {
+  handshake_ = std::make_unique<Handshake>(std::move(begin), std::move(done));
+  deadline_ = std::make_unique<asio::steady_timer>(loop_.context(), time);
+  deadline_->async_wait([self = shared_from_this()](const error_code& error) {
+    if (error || !self->handshake_ || self->is_closing_) return;
+    self->finish({ErrorCode::timeout, "the TLS handshake took too long", {}});
+  });
+  if (side == Side::client) {
+    run(&TcpConnection::shake_hands);
+  } else {
+    arm_read();
+  }
+}
+
+void TcpConnection::shake_hands() {
+  error_code error;
+  std::string why;
+  {
+    std::lock_guard lock(mutex_);
+    if (!socket_) return;
+    if (!tls_) tls_ = handshake_->begin(*socket_);
+    error = tls_->handshake();
+    if (error && !would_block(error)) why = tls_->explain(error);
+    if (owes_bytes()) wait_to_write();
+  }
+  if (!why.empty()) return give_up({ErrorCode::transport_failed, std::move(why), {}});
+  if (error) return arm_read();
+  deadline_.reset();
+  const auto handshake = std::move(handshake_);
+  handshake->done({});
+}
+
+// The other side is told, if it still listens.
+void TcpConnection::give_up(Error why) {
+  {
+    std::lock_guard lock(mutex_);
+    if (!socket_ || is_closing_.exchange(true)) return;
+    why_ = std::move(why);
+  }
+  begin_close();
+}
+
 // ---- reading
 
 void TcpConnection::arm_read() {
   if (!socket_ || is_reading_ || heard_end_ || (is_paused_ && !is_closing_)) return;
   is_reading_ = true;
+  bool has_pending = false;
+  {
+    std::lock_guard lock(mutex_);
+    has_pending = tls_ && !is_closing_ && !handshake_ && tls_->has_pending();
+  }
+  if (has_pending) {  // which no wait would tell of
+    return loop_.post([self = shared_from_this()] {
+      self->is_reading_ = false;
+      self->run(&TcpConnection::readable);
+    });
+  }
   socket_->async_wait(tcp::socket::wait_read, [self = shared_from_this()](const error_code&) {
     self->is_reading_ = false;
     self->run(&TcpConnection::readable);
@@ -82,25 +149,41 @@ void TcpConnection::arm_read() {
 }
 
 void TcpConnection::readable() {
-  for (std::size_t read = 0; read < read_bytes_a_turn;) {
+  if (handshake_ && !is_closing_) return shake_hands();
+  for (std::size_t count = 0; count < read_bytes_a_turn;) {
     if (!socket_ || (is_paused_ && !is_closing_)) return;
     error_code error;
-    const std::size_t count = socket_->read_some(asio::buffer(loop_.buffer()), error);
+    const std::size_t more = read(error);
     if (would_block(error)) break;
-    if (error) {
-      heard_end_ = error == asio::error::eof;
-      if (heard_end_ && is_closing_ && !said_end_) return;  // it may still be reading what we send
-      if (is_closing_) return finish(reason());
-      return finish(heard_end_ ? Error{ErrorCode::transport_failed, "the peer closed the connection", {}}
-                               : failure("the connection is lost", error));
-    }
+    if (error) return read_failed(error);
     // While it closes, what still comes is read and dropped: unread, it would make the kernel reset the connection,
     // and what was sent last be lost.
-    if (!is_closing_ && !deliver(count)) return;
-    read += count;
-    if (count < Loop::buffer_bytes) break;
+    if (!is_closing_ && !deliver(more)) return;
+    count += more;
+    if (more < Loop::buffer_bytes && !tls_) break;
   }
   arm_read();
+}
+
+// While it closes, the bytes are for nobody, and are left as they come.
+std::size_t TcpConnection::read(error_code& error) {
+  if (!tls_ || is_closing_) return socket_->read_some(asio::buffer(loop_.buffer()), error);
+  std::lock_guard lock(mutex_);
+  const std::size_t count = tls_->read(loop_.buffer(), error);
+  if (owes_bytes()) wait_to_write();  // an alert
+  return count;
+}
+
+void TcpConnection::read_failed(const error_code& error) {
+  const bool is_end = error == asio::error::eof;
+  if (is_closing_) {
+    heard_end_ = is_end;
+    if (heard_end_ && !said_end_) return;  // it may still be reading what we send
+    return finish(reason());
+  }
+  if (is_end) return finish({ErrorCode::transport_failed, "the peer closed the connection", {}});
+  if (!tls_) return finish(failure("the connection is lost", error));
+  give_up({ErrorCode::transport_failed, "the connection is lost: " + tls_->explain(error), {}});
 }
 
 bool TcpConnection::deliver(std::size_t count) {
@@ -118,7 +201,7 @@ bool TcpConnection::deliver(std::size_t count) {
     std::lock_guard lock(mutex_);
     why_ = {ErrorCode::malformed_frame, "a frame of " + std::to_string(cutter_.bad_length()) + " bytes", {}};
   }
-  start_deadline();
+  start_deadline(closing_time);
   link.receive({});
   return false;
 }
@@ -130,8 +213,9 @@ SendResult TcpConnection::send(std::span<const Frame> frames) {
   if (!socket_ || is_closing_) return {.taken = 0, .closed = true};
   std::size_t taken = 0;
   error_code error;
-  while (!rest_ && taken < frames.size() && !error) {
-    error = write(frames.subspan(taken, std::min(frames.size() - taken, frames_a_write)), taken);
+  while (!owes_bytes() && taken < frames.size() && !error) {
+    const auto some = frames.subspan(taken, std::min(frames.size() - taken, frames_a_write));
+    error = tls_ ? write_secured(some, taken) : write(some, taken);
   }
   if (error && !would_block(error)) {
     is_closing_ = true;
@@ -140,8 +224,13 @@ SendResult TcpConnection::send(std::span<const Frame> frames) {
     return {.taken = 0, .closed = true};
   }
   if (taken < frames.size()) owes_writable_ = true;
-  if ((rest_ || owes_writable_) && !std::exchange(waits_, true)) post(&TcpConnection::arm_write);
+  if (owes_bytes() || owes_writable_) wait_to_write();
   return {.taken = taken};
+}
+
+// With the mutex.
+void TcpConnection::wait_to_write() {
+  if (!std::exchange(waits_, true)) post(&TcpConnection::arm_write);
 }
 
 // With the mutex. Adds to `taken` the frames of which anything was written; the last of them may stay in rest_.
@@ -169,8 +258,41 @@ error_code TcpConnection::write(std::span<const Frame> frames, std::size_t& take
   return error;
 }
 
+// With the mutex. As write(): one record of as many frames as fit, and the rest of the last of them.
+error_code TcpConnection::write_secured(std::span<const Frame> frames, std::size_t& taken) {
+  std::array<std::byte, TlsStream::record_bytes> record;
+  std::size_t size = 0;
+  for (const Frame& frame : frames) {
+    if (size == record.size()) break;
+    ++taken;
+    const std::size_t copied = copy_from(*frame, 0, std::span(record).subspan(size));
+    size += copied;
+    if (copied < header_bytes + frame->size()) {
+      rest_ = frame;
+      written_ = copied;
+    }
+  }
+  const error_code error = tls_->write(std::span(record).first(size));
+  return error ? error : write_secured_rest();
+}
+
+// With the mutex.
+error_code TcpConnection::write_secured_rest() {
+  std::array<std::byte, TlsStream::record_bytes> record;
+  error_code error = tls_->flush();
+  while (rest_ && !error && !tls_->has_unsent()) {
+    const std::size_t size = copy_from(*rest_, written_, record);
+    error = tls_->write(std::span(record).first(size));
+    written_ += size;
+    if (written_ == header_bytes + rest_->size()) rest_.reset();
+  }
+  if (!error && tls_->has_unsent()) error = asio::error::would_block;
+  return error;
+}
+
 // With the mutex.
 error_code TcpConnection::write_rest() {
+  if (tls_) return write_secured_rest();
   error_code error;
   while (rest_ && !error) {
     const Header header = header_of(rest_->size());
@@ -196,7 +318,7 @@ void TcpConnection::writable() {
     if (!socket_) return;
     error = write_rest();
     is_closing = is_closing_;
-    waits_ = rest_ != nullptr;
+    waits_ = owes_bytes();
     if (!waits_) tell = std::exchange(owes_writable_, false);
   }
   if (error && !would_block(error)) {
@@ -228,8 +350,8 @@ void TcpConnection::close(const Error& why) {
 
 // ---- the end
 
-void TcpConnection::start_deadline() {
-  deadline_ = std::make_unique<asio::steady_timer>(loop_.context(), closing_time);
+void TcpConnection::start_deadline(std::chrono::steady_clock::duration time) {
+  deadline_ = std::make_unique<asio::steady_timer>(loop_.context(), time);
   deadline_->async_wait([self = shared_from_this()](const error_code& error) {
     if (!error) self->finish(self->reason());
   });
@@ -237,10 +359,10 @@ void TcpConnection::start_deadline() {
 
 void TcpConnection::begin_close() {
   if (!socket_) return;
-  start_deadline();
+  start_deadline(closing_time);
   {
     std::lock_guard lock(mutex_);
-    if (rest_) return;  // writable() goes on with it
+    if (owes_bytes()) return wait_to_write();  // writable() goes on with it
   }
   sent_all();
 }
@@ -248,6 +370,11 @@ void TcpConnection::begin_close() {
 // Says that nothing more comes, and closes once the peer has said so too.
 void TcpConnection::sent_all() {
   if (!socket_ || said_end_) return;
+  if (tls_) {
+    std::lock_guard lock(mutex_);
+    tls_->say_end();
+    if (owes_bytes()) return wait_to_write();  // and again from writable()
+  }
   said_end_ = true;
   error_code error;
   socket_->shutdown(tcp::socket::shutdown_send, error);
@@ -269,6 +396,8 @@ void TcpConnection::finish(const Error& why) {
     std::lock_guard lock(mutex_);
     if (!socket_) return;
     error_code ignored;
+    if (tls_) tls_->say_end();
+    tls_.reset();
     socket_->shutdown(tcp::socket::shutdown_both, ignored);
     socket_->close(ignored);
     socket_.reset();
@@ -279,6 +408,7 @@ void TcpConnection::finish(const Error& why) {
   }
   deadline_.reset();
   loop_.connections().erase(self);
+  if (const auto handshake = std::move(handshake_)) handshake->done(why);
   link.closed(why);
 }
 

@@ -11,6 +11,7 @@
 
 #include "transport/tcp/connection.h"
 #include "transport/tcp/loop.h"
+#include "transport/tcp/tls_context.h"
 
 namespace chatcore {
 inline namespace v1 {
@@ -23,7 +24,8 @@ class TcpDialer final : public Dialer {
  public:
   using Connected = Done<std::shared_ptr<Connection>>;
 
-  TcpDialer(Endpoint server, std::size_t frame_bytes) : server_(std::move(server)), frame_bytes_(frame_bytes) {
+  TcpDialer(Endpoint server, std::size_t frame_bytes, std::optional<TlsClientOptions> tls)
+      : server_(std::move(server)), frame_bytes_(frame_bytes), tls_options_(std::move(tls)) {
     try {
       loop_ = std::make_unique<Loop>();
     } catch (...) {  // no descriptors left: the first dial says so
@@ -41,17 +43,21 @@ class TcpDialer final : public Dialer {
  private:
   void begin(Connected done);
   void connect(const std::vector<tcp::endpoint>&);
+  void secure(std::shared_ptr<TcpConnection>);
   void answer(Result<std::shared_ptr<Connection>>);
   Error cannot(const std::string& why) const;
 
   const Endpoint server_;
   const std::size_t frame_bytes_;
-  Connected done_{};  // of the dial under way
+  const std::optional<TlsClientOptions> tls_options_;
+  std::optional<ClientTls> tls_{};  // made by the first dial
+  Connected done_{};                // of the dial under way
   bool is_stopped_ = false;
   std::unique_ptr<Loop> loop_;
   // On the loop, so destroyed before it.
   std::optional<tcp::resolver> resolver_;
-  std::shared_ptr<tcp::socket> socket_;  // of the dial under way; its handlers hold it too
+  std::shared_ptr<tcp::socket> socket_;      // of the dial under way; its handlers hold it too
+  std::shared_ptr<TcpConnection> securing_;  // of the dial under way, once it is connected
   std::optional<asio::steady_timer> deadline_;
 };
 
@@ -80,6 +86,11 @@ void TcpDialer::begin(Connected done) {
   if (is_stopped_) return done(Error{ErrorCode::stopped, "the dialer is stopped", {}});
   if (done_) return done(Error{ErrorCode::overloaded, "another dial is under way", {}});
   done_ = std::move(done);
+  if (tls_options_ && !tls_) {
+    auto made = ClientTls::make(*tls_options_, server_.address);
+    if (!made) return answer(made.error());
+    tls_ = std::move(*made);
+  }
   socket_ = std::make_shared<tcp::socket>(loop_->context());
   // A handler of an earlier dial may still lie in the queue; it knows itself by its socket.
   deadline_.emplace(loop_->context(), dial_time);
@@ -103,9 +114,24 @@ void TcpDialer::connect(const std::vector<tcp::endpoint>& endpoints) {
   asio::async_connect(*socket_, endpoints, [this, socket = socket_](const error_code& error, const tcp::endpoint&) {
     if (socket != socket_) return;
     if (error) return answer(cannot(error.message()));
-    std::shared_ptr<Connection> connection = TcpConnection::make(*loop_, std::move(*socket), frame_bytes_);
-    answer(std::move(connection));
+    auto connection = TcpConnection::make(*loop_, std::move(*socket), frame_bytes_);
+    if (tls_) return secure(std::move(connection));
+    answer(std::shared_ptr<Connection>(std::move(connection)));
   });
+}
+
+void TcpDialer::secure(std::shared_ptr<TcpConnection> connection) {
+  securing_ = connection;
+  const auto rest = deadline_->expiry() - std::chrono::steady_clock::now();
+  deadline_.reset();
+  connection->secure(
+      TcpConnection::Side::client, rest,
+      [this](tcp::socket& under) { return std::make_unique<TlsStream>(tls_->connect(), under); },
+      [this, raw = connection.get()](const Status& secured) {
+        if (securing_.get() != raw) return;  // answered meanwhile
+        if (!secured) return answer(cannot(secured.error().message));
+        answer(std::shared_ptr<Connection>(std::move(securing_)));
+      });
 }
 
 void TcpDialer::answer(Result<std::shared_ptr<Connection>> result) {
@@ -113,6 +139,7 @@ void TcpDialer::answer(Result<std::shared_ptr<Connection>> result) {
   error_code ignored;
   if (socket_) socket_->close(ignored);  // ends a connect that is under way
   socket_.reset();
+  securing_.reset();
   deadline_.reset();
   resolver_.reset();
   done(std::move(result));
@@ -130,8 +157,8 @@ void TcpDialer::stop() {
 }  // namespace
 }  // namespace tcp
 
-std::unique_ptr<Dialer> make_tcp_dialer(Endpoint server, std::size_t frame_bytes) {
-  return std::make_unique<tcp::TcpDialer>(std::move(server), frame_bytes);
+std::unique_ptr<Dialer> make_tcp_dialer(Endpoint server, std::size_t frame_bytes, std::optional<TlsClientOptions> tls) {
+  return std::make_unique<tcp::TcpDialer>(std::move(server), frame_bytes, std::move(tls));
 }
 
 }  // namespace v1

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <atomic>
+#include <boost/asio/error.hpp>
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/post.hpp>
@@ -22,6 +23,10 @@ namespace asio = boost::asio;
 using boost::system::error_code;
 
 class TcpConnection;
+
+inline bool would_block(const error_code& error) {
+  return error == asio::error::would_block || error == asio::error::try_again;
+}
 
 inline Error failure(std::string what, const error_code& why) {
   return {ErrorCode::transport_failed, std::move(what) + ": " + why.message(), {}};

@@ -1,6 +1,7 @@
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <chrono>
+#include <list>
 #include <memory>
 #include <optional>
 #include <utility>
@@ -9,6 +10,7 @@
 
 #include "transport/tcp/connection.h"
 #include "transport/tcp/loop.h"
+#include "transport/tcp/tls_context.h"
 
 namespace chatcore {
 inline namespace v1 {
@@ -43,11 +45,13 @@ class TcpTransport final : public Transport {
   error_code listen(const tcp::endpoint&);
   void accept();
   void accepted(const error_code&, tcp::socket);
+  void secure(std::shared_ptr<TcpConnection>);
 
   const TcpOptions options_;
   Acceptor* acceptor_ = nullptr;
   std::unique_ptr<Loop> loop_;
-  // On the loop, so destroyed before it. Empty: not accepting.
+  // On the loop, so destroyed before it. Without listening_ it is not accepting.
+  std::list<std::shared_ptr<TcpConnection>> handshakes_{};  // under way, the oldest first
   std::optional<tcp::acceptor> listening_;
   std::optional<asio::steady_timer> pause_;
 };
@@ -95,7 +99,29 @@ void TcpTransport::accepted(const error_code& error, tcp::socket socket) {
     return pause_->async_wait([this](const error_code&) { accept(); });
   }
   accept();  // first: whatever becomes of this one, the next is accepted
-  if (!error) acceptor_->attach(TcpConnection::make(*loop_, std::move(socket), acceptor_->frame_bytes()), {});
+  if (error) return;
+  auto connection = TcpConnection::make(*loop_, std::move(socket), acceptor_->frame_bytes());
+  if (options_.tls) return secure(std::move(connection));
+  acceptor_->attach(std::move(connection), {});
+}
+
+// At the bound the oldest has to go, not the newest: who is slow on purpose would otherwise keep everyone out.
+void TcpTransport::secure(std::shared_ptr<TcpConnection> connection) {
+  if (!handshakes_.empty() && handshakes_.size() >= options_.handshakes) {
+    const auto oldest = handshakes_.front();
+    oldest->finish({ErrorCode::overloaded, "too many TLS handshakes are under way", {}});
+  }
+  const auto place = handshakes_.insert(handshakes_.end(), connection);
+  connection->secure(
+      TcpConnection::Side::server, options_.handshake_time,
+      [certificates = options_.tls](tcp::socket& under) {
+        return std::make_unique<TlsStream>(detail::ServerTls::of(*certificates).accept(), under);
+      },
+      [this, place](const Status& secured) {
+        const auto done = std::move(*place);
+        handshakes_.erase(place);
+        if (secured) acceptor_->attach(done, {});
+      });
 }
 
 void TcpTransport::stop() {
