@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "sqlite.h"
+#include "sqlite_tables.h"
 
 using namespace chatcore;
 
@@ -20,109 +21,7 @@ namespace backend {
 namespace {
 
 constexpr std::int64_t store_format = 1;
-
-// A partition has a number, so that its name is stored once. Rows lie in the order in which they are read.
-constexpr const char* schema = R"sql(
-  CREATE TABLE IF NOT EXISTS chat_store(
-    id INTEGER PRIMARY KEY CHECK(id = 1), format INTEGER NOT NULL, epoch TEXT NOT NULL, boot_id TEXT NOT NULL,
-    durability INTEGER NOT NULL, clean INTEGER NOT NULL, last_batch INTEGER NOT NULL, feed_oldest INTEGER NOT NULL
-  ) STRICT;
-  CREATE TABLE IF NOT EXISTS chat_partitions(
-    id INTEGER PRIMARY KEY, name BLOB NOT NULL UNIQUE, head INTEGER NOT NULL, oldest INTEGER NOT NULL
-  ) STRICT;
-  CREATE TABLE IF NOT EXISTS chat_events(
-    partition INTEGER, log INTEGER, seq INTEGER, bytes BLOB NOT NULL, PRIMARY KEY(partition, log, seq)
-  ) STRICT, WITHOUT ROWID;
-  CREATE TABLE IF NOT EXISTS chat_rows(
-    partition INTEGER, kind INTEGER, key BLOB, value BLOB NOT NULL, PRIMARY KEY(partition, kind, key)
-  ) STRICT, WITHOUT ROWID;
-  CREATE TABLE IF NOT EXISTS chat_feed(
-    batch INTEGER, partition INTEGER, head INTEGER NOT NULL, PRIMARY KEY(batch, partition)
-  ) STRICT, WITHOUT ROWID;
-)sql";
-
-// The connection that commits.
-struct Writer {
-  explicit Writer(Database opened) : database(std::move(opened)) {}
-
-  Database database;
-  Statement partition{database, "SELECT id, head, oldest FROM chat_partitions WHERE name = ?1"};
-  Statement has_event{database, "SELECT 1 FROM chat_events WHERE partition = ?1 AND log = ?2 AND seq = ?3"};
-  Statement add_partition{database, "INSERT INTO chat_partitions(name, head, oldest) VALUES(?1, ?2, ?3)"};
-  Statement move_partition{database, "UPDATE chat_partitions SET head = ?2, oldest = ?3 WHERE id = ?1"};
-  Statement put_event{database,
-                      "INSERT INTO chat_events VALUES(?1, ?2, ?3, ?4) "
-                      "ON CONFLICT DO UPDATE SET bytes = excluded.bytes"};
-  Statement trim_events{database, "DELETE FROM chat_events WHERE partition = ?1 AND log = ?2 AND seq < ?3"};
-  Statement put_row{database,
-                    "INSERT INTO chat_rows VALUES(?1, ?2, ?3, ?4) ON CONFLICT DO UPDATE SET value = excluded.value"};
-  Statement erase_row{database, "DELETE FROM chat_rows WHERE partition = ?1 AND kind = ?2 AND key = ?3"};
-  Statement put_feed{database,
-                     "INSERT INTO chat_feed VALUES(?1, ?2, ?3) ON CONFLICT DO UPDATE SET head = excluded.head"};
-  Statement trim_feed{database, "DELETE FROM chat_feed WHERE batch < ?1"};
-  Statement end_batch{database, "UPDATE chat_store SET last_batch = ?1, feed_oldest = ?2"};
-};
-
-// A connection that reads. Each statement is a snapshot of its own: what a page says of its partition, and what it
-// holds of it, are read by one.
-struct Reader {
-  Reader(const std::string& path, const std::atomic<bool>* give_up) : database(path, give_up) {
-    database.run("PRAGMA query_only = ON");
-  }
-
-  Database database;
-  Statement forward{database,
-                    "SELECT p.head, p.oldest, e.seq, e.bytes FROM chat_partitions p LEFT JOIN chat_events e "
-                    "ON e.partition = p.id AND e.log = ?2 AND e.seq >= ?3 WHERE p.name = ?1 ORDER BY e.seq"};
-  Statement backward{database,
-                     "SELECT p.head, p.oldest, e.seq, e.bytes FROM chat_partitions p LEFT JOIN chat_events e "
-                     "ON e.partition = p.id AND e.log = ?2 AND e.seq <= ?3 WHERE p.name = ?1 ORDER BY e.seq DESC"};
-  Statement row{database,
-                "SELECT r.value FROM chat_partitions p JOIN chat_rows r "
-                "ON r.partition = p.id AND r.kind = ?2 AND r.key = ?3 WHERE p.name = ?1"};
-  Statement rows{database,
-                 "SELECT r.key, r.value FROM chat_partitions p JOIN chat_rows r "
-                 "ON r.partition = p.id AND r.kind = ?2 AND r.key > ?3 WHERE p.name = ?1 ORDER BY r.key"};
-  Statement feed{database,
-                 "SELECT IIF(EXISTS(SELECT 1 FROM chat_feed), s.feed_oldest, 0), f.batch, p.name, f.head "
-                 "FROM chat_store s LEFT JOIN chat_feed f ON f.batch > ?1 LEFT JOIN chat_partitions p "
-                 "ON p.id = f.partition ORDER BY f.batch, f.partition"};
-};
-
-// The limits of a page, while it grows: an item fits if it is the first, or if both bounds allow it.
-class Room {
- public:
-  explicit Room(PageLimit limit) : limit_(limit) {}
-  bool take(std::size_t bytes) {
-    if (rows_ > 0 && (rows_ >= limit_.rows || bytes_ + bytes > limit_.bytes)) return false;
-    ++rows_;
-    bytes_ += bytes;
-    return true;
-  }
-
- private:
-  PageLimit limit_;
-  std::uint64_t rows_ = 0, bytes_ = 0;
-};
-
-// The rules written at `Change`, so far as they can be told without reading. Null: all are kept.
-const char* broken_rule(const Change& change) {
-  if (change.partition.empty() || change.partition.size() > 65) return "a partition's name has 1 to 65 bytes";
-  if (change.new_head < change.expected_head) return "new_head lies below expected_head";
-  if (change.new_head > std::numeric_limits<std::int64_t>::max()) return "SQLite counts to 2^63 - 1";
-  Seq last = change.expected_head;
-  for (const StoredEvent& event : change.events) {
-    if (event.log != Log::messages && event.log != Log::changes) return "there is no such log";
-    if (event.seq == 0 || event.seq > change.new_head) return "an event's seq lies outside 1 to new_head";
-    if (event.seq <= change.expected_head) continue;
-    if (event.seq <= last) return "new events must ascend";
-    last = event.seq;
-  }
-  for (const Row& row : change.rows) {
-    if (row.key.empty() || row.key.size() > 256) return "a row's key has 1 to 256 bytes";
-  }
-  return nullptr;
-}
+constexpr Seq most_seq = std::numeric_limits<std::int64_t>::max();
 
 Error error_of(const SqliteError& error) {
   const bool damaged = error.code() == SQLITE_CORRUPT || error.code() == SQLITE_NOTADB;
@@ -319,7 +218,8 @@ CommitInfo SqliteStorage::commit(std::span<const Change> changes, std::span<Stat
 
 Status SqliteStorage::apply(const Change& change, std::uint64_t batch) {
   Writer& w = *writer_;
-  if (const char* rule = broken_rule(change)) return {ErrorCode::invalid, rule};
+  if (Status ok = check_change(change); !ok) return ok;
+  if (change.new_head > most_seq) return {ErrorCode::invalid, "SQLite counts to 2^63 - 1"};
   std::int64_t id = 0;
   Seq head = 0, oldest = 1;
   if (Rows found = w.partition.query(blob(change.partition)); found.next()) {
@@ -391,7 +291,7 @@ Result<EventPage> SqliteStorage::events(std::string_view partition, Log log, Seq
                                         PageLimit limit) {
   return reading([&](Reader& reader) -> Result<EventPage> {
     EventPage page{.oldest = 1};
-    Room room(limit);
+    PageRoom room(limit);
     Statement& statement = direction == Direction::forward ? reader.forward : reader.backward;
     for (Rows found = statement.query(blob(partition), static_cast<int>(log), start); found.next();) {
       page.head = static_cast<Seq>(found.integer(0));
@@ -417,7 +317,7 @@ Result<std::optional<Row>> SqliteStorage::row(std::string_view partition, Table 
 Result<RowPage> SqliteStorage::rows(std::string_view partition, Table table, std::string_view after, PageLimit limit) {
   return reading([&](Reader& reader) -> Result<RowPage> {
     RowPage page;
-    Room room(limit);
+    PageRoom room(limit);
     for (Rows found = reader.rows.query(blob(partition), static_cast<int>(table), blob(after)); found.next();) {
       Row row{.table = table, .key = found.text(0), .value = found.bytes(1)};
       if (!room.take(row.key.size() + row.value->size())) {
@@ -433,7 +333,7 @@ Result<RowPage> SqliteStorage::rows(std::string_view partition, Table table, std
 Result<FeedPage> SqliteStorage::feed(std::uint64_t after, PageLimit limit) {
   return reading([&](Reader& reader) -> Result<FeedPage> {
     FeedPage page{.next = after};
-    Room room(limit);
+    PageRoom room(limit);
     std::uint64_t batch = after;  // the one being read; page.next is the last whole one
     std::size_t whole = 0;        // what page.moved holds of whole ones
     bool full = false;
