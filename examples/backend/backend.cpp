@@ -6,6 +6,7 @@
 #include <signal.h>
 
 #include <CLI/CLI.hpp>
+#include <atomic>
 #include <cstdio>
 #include <map>
 #include <thread>
@@ -54,7 +55,13 @@ int serve(const Settings& settings, const sigset_t& signals) {
   std::printf("http on %s:%d\n", settings.address.c_str(), http_port);
   std::printf("listening on %s:%u\n", chat->address.c_str(), static_cast<unsigned>(chat->port));
 
-  std::thread http([&] { service.http().listen_after_bind(); });
+  std::atomic<bool> over = false;
+  std::thread http([&] {
+    service.http().listen_after_bind();
+    over = true;
+  });
+  // What is stopped before it runs would run on.
+  while (!service.http().is_running() && !over) std::this_thread::sleep_for(std::chrono::milliseconds(1));
   int number = 0;
   sigwait(&signals, &number);
   service.http().stop();  // its handlers wait for the engine: first them, then the engine

@@ -36,8 +36,8 @@ class Database {
   // until *give_up is true; then they throw SQLITE_BUSY.
   explicit Database(const std::string& path, const std::atomic<bool>* give_up = nullptr);
 
-  void run(const char* sql);  // one statement or several, without results
-  std::string ask(const char* sql);
+  void run(const char* sql);         // one statement or several, without results
+  std::string ask(const char* sql);  // the first value of the first row; empty: there is none
   // Writes what has changed so far out of memory, in the middle of a transaction.
   void flush();
   void roll_back() noexcept;   // nothing, where no transaction is open
