@@ -98,6 +98,7 @@ class SqliteStorage final : public Storage {
   void cancel() override;
 
  private:
+  Status open_store(Durability wanted);
   Status begin_life(Database&, Durability wanted);
   Status apply(const Change&, std::uint64_t batch);
   Status usable() const;
@@ -117,8 +118,16 @@ class SqliteStorage final : public Storage {
   std::vector<Reader*> free_;
 };
 
-Result<StoreInfo> SqliteStorage::open(Durability wanted) try {
+Result<StoreInfo> SqliteStorage::open(Durability wanted) {
   if (writer_) return {ErrorCode::invalid, "the store is open already"};
+  if (Status opened = open_store(wanted); !opened) {
+    lock_.reset();
+    return opened.error();
+  }
+  return StoreInfo{store_format, epoch_, Durability::disk, static_cast<unsigned>(readers_.size()), last_batch_};
+}
+
+Status SqliteStorage::open_store(Durability wanted) try {
   lock_.emplace(options_.path + "-chat.lock");
   if (lock_->error() == EWOULDBLOCK) return {ErrorCode::in_use, options_.path + " is open in another storage"};
   if (lock_->error() != 0) return {ErrorCode::storage_unavailable, "cannot lock " + options_.path + "-chat.lock"};
@@ -127,7 +136,7 @@ Result<StoreInfo> SqliteStorage::open(Durability wanted) try {
     return {ErrorCode::storage_unavailable, options_.path + " cannot have a write-ahead log: is it on a local disk?"};
   }
   database.run("PRAGMA synchronous = FULL");  // for what begin_life() notes, whatever is wanted
-  if (Status ok = begin_life(database, wanted); !ok) return ok.error();
+  if (Status ok = begin_life(database, wanted); !ok) return ok;
   if (wanted < Durability::disk) database.run("PRAGMA synchronous = NORMAL");
   free_.clear();
   readers_.clear();
@@ -135,7 +144,7 @@ Result<StoreInfo> SqliteStorage::open(Durability wanted) try {
     free_.push_back(readers_.emplace_back(std::make_unique<Reader>(options_.path, &cancelled_)).get());
   }
   writer_.emplace(std::move(database));
-  return StoreInfo{store_format, epoch_, Durability::disk, static_cast<unsigned>(readers_.size()), last_batch_};
+  return {};
 } catch (const SqliteError& error) {
   return open_error_of(error, options_.path);
 }
