@@ -32,7 +32,7 @@ class FaultyVfs {
   std::atomic<int> write_error = SQLITE_OK;  // what every write gives; SQLITE_OK: it is done
   std::atomic<int> sync_error = SQLITE_OK;   // what every sync gives; what was written is in the file all the same
   std::atomic<int> syncs = 0;
-  std::atomic<int> writes = 0;
+  std::atomic<int> busy = 0;  // locks of the write-ahead log that another connection held
   // Not empty: the files' synced contents are kept in this directory.
   std::string synced{};
 
@@ -58,7 +58,6 @@ class FaultyVfs {
   }
   static int write(sqlite3_file* file, const void* bytes, int count, sqlite3_int64 offset) {
     FaultyVfs& vfs = *at(file).vfs;
-    ++vfs.writes;
     if (const int error = vfs.write_error) return error;
     return real(file).xWrite(at(file).real(), bytes, count, offset);
   }
@@ -95,7 +94,9 @@ class FaultyVfs {
         return real(f).xShmMap(at(f).real(), page, size, extend, to);
       };
       m.xShmLock = [](sqlite3_file* f, int offset, int n, int flags) {
-        return real(f).xShmLock(at(f).real(), offset, n, flags);
+        const int code = real(f).xShmLock(at(f).real(), offset, n, flags);
+        if (code == SQLITE_BUSY) ++at(f).vfs->busy;
+        return code;
       };
       m.xShmBarrier = [](sqlite3_file* f) { real(f).xShmBarrier(at(f).real()); };
       m.xShmUnmap = [](sqlite3_file* f, int remove) { return real(f).xShmUnmap(at(f).real(), remove); };
