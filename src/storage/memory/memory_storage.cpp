@@ -8,7 +8,6 @@
 
 #include <chatcore/storage.h>
 
-
 namespace chatcore {
 inline namespace v1 {
 namespace {

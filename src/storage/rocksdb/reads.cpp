@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cstring>
 
-
 namespace chatcore {
 inline namespace v1 {
 namespace rocks {
