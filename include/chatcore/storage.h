@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -92,6 +93,35 @@ struct FeedPage {
   bool more = false;                                 // there are later batches
 };
 
+// `invalid`, naming the rule, where a change breaks one of those written at Change. For an implementation's commit();
+// what can't be told without reading (whether the event that is replaced exists) is left to it.
+CHATCORE_API Status check_change(const Change&);
+
+// The limits of one answer, counted while an implementation fills it: an item fits if it is the first, or if both
+// bounds allow it.
+class PageRoom {
+ public:
+  explicit PageRoom(PageLimit limit) : limit_(limit) {}
+
+  // Whether an item of so many bytes still goes in. One that does not is `more`.
+  bool take(std::size_t bytes) {
+    if (rows_ > 0 && (rows_ >= limit_.rows || bytes > limit_.bytes || bytes_ > limit_.bytes - bytes)) {
+      full_ = true;
+      return false;
+    }
+    ++rows_;
+    bytes_ += bytes;
+    return true;
+  }
+  bool full() const { return full_; }  // something was left out
+
+ private:
+  PageLimit limit_;
+  std::size_t rows_ = 0;
+  std::size_t bytes_ = 0;
+  bool full_ = false;
+};
+
 // What a storage can do. Reported by open(), checked once by the engine.
 struct StoreInfo {
   std::uint32_t format{};
@@ -111,7 +141,8 @@ struct StoreInfo {
 // read throws counts as `storage_unavailable`.
 // Ownership: the engine owns it and destroys it after stop(), unless a call hangs past the deadline of stop():
 // then the hanging thread keeps it alive and destroys it when the call returns.
-// The conformance suite in testing.h checks everything that is said here, by name.
+// The conformance suite in testing.h checks what is said here, by name; what needs a power cut, a full disk or another
+// process is the implementation's own to test.
 class CHATCORE_API Storage {
  public:
   virtual ~Storage();

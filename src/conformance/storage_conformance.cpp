@@ -132,6 +132,33 @@ void partition_may_occur_twice(Bench& bench) {
   expect_same(show(feed(*s, committed.batch - 1)), "c:a=6", "the feed of a partition that occurs more than once");
 }
 
+void broken_rules_are_refused(Bench& bench) {
+  const auto s = bench.fresh();
+  done(*s, Step("c:a", 0).messages(3).head(5));
+  const std::uint64_t last = done(*s, Step("c:a", 5).put(Table::keys, "k", "v"));
+  const auto refused = [&](const char* rule, const Step& step) {
+    const Committed committed = commit(*s, step);
+    expect_same(committed.outcomes, "invalid", rule);
+    expect(committed.batch == 0, "a commit that did nothing has batch 0");
+  };
+  refused("a head that goes back", Step("c:a", 5).head(4).put(Table::keys, "l", "v"));
+  refused("an event above new_head", Step("c:a", 5).replace(Log::messages, 6, "x").put(Table::keys, "l", "v"));
+  refused("new events that do not ascend",
+          Step("c:a", 5).replace(Log::messages, 7, "x").replace(Log::messages, 6, "x").head(7));
+  refused("the replacement of an event that never was", Step("c:a", 5).replace(Log::messages, 4, "x").message("x"));
+  refused("the replacement of an event of the other log", Step("c:a", 5).replace(Log::changes, 2, "x").message("x"));
+  refused("an empty row key", Step("c:a", 5).put(Table::keys, "", "v").message("x"));
+  refused("a row key of 257 bytes", Step("c:a", 5).put(Table::keys, std::string(257, 'k'), "v"));
+  refused("a partition without a name", Step("", 0).message("x"));
+  expect_same(messages(*s, "c:a"), "1=m1 2=m2 3=m3 | 1..5", "messages after refused changes");
+  expect_same(changes(*s, "c:a"), "| 1..5", "changes after refused changes");
+  expect_same(rows(*s, "c:a", Table::keys), "k=v", "rows after refused changes");
+  expect_same(show(feed(*s, last)), "", "the feed after refused changes");
+  const Committed mixed =
+      commit(*s, Step("c:a", 5).message("a"), Step("c:a", 6).put(Table::keys, "", "v"), Step("c:a", 6).message("b"));
+  expect_same(mixed.outcomes, "ok invalid ok", "outcomes of a broken change between good ones");
+}
+
 void head_moves_without_event(Bench& bench) {
   const auto s = bench.fresh();
   done(*s, Step("c:a", 0).head(3));
@@ -349,6 +376,7 @@ constexpr Named step_checks[] = {
     {"every outcome is set", every_outcome_is_set},
     {"a refused change stops no other", refused_change_stops_no_other},
     {"a partition may occur more than once in a commit", partition_may_occur_twice},
+    {"a change that breaks the rules is refused", broken_rules_are_refused},
     {"a head may move without an event", head_moves_without_event},
     {"batch numbers ascend", batch_numbers_ascend},
     {"the feed tells what each batch moved", feed_tells_what_moved},

@@ -113,6 +113,8 @@ inline std::string outcome_name(const Status& status) {
   switch (status.error().code) {
     case ErrorCode::conflict:
       return "conflict";
+    case ErrorCode::invalid:
+      return "invalid";
     case ErrorCode::unknown_outcome:
       return "unknown";
     default:

@@ -44,24 +44,3 @@ TEST_CASE("memory storage refuses durability that it can't give") {
     CHECK(info.error().message.find("make_rocksdb_storage") != std::string::npos);
   }
 }
-
-TEST_CASE("a change that breaks the rules is refused whole") {
-  Directory directory;
-  for (const bool on_disk : {false, true}) {
-    const auto s = on_disk ? make_rocksdb_storage({.path = directory / "store"}) : make_memory_storage();
-    REQUIRE(s->open(on_disk ? Durability::disk : Durability::memory));
-    done(*s, Step("c:a", 0).messages(3).head(5));
-    const std::string refused = "error 5";
-    CHECK(commit(*s, Step("c:a", 5).head(4).put(Table::keys, "k", "v")).outcomes == refused);
-    CHECK(commit(*s, Step("c:a", 5).replace(Log::messages, 6, "above new_head")).outcomes == refused);
-    CHECK(commit(*s, Step("c:a", 5).replace(Log::messages, 7, "").replace(Log::messages, 6, "").head(7)).outcomes ==
-          refused);
-    CHECK(commit(*s, Step("c:a", 5).replace(Log::messages, 4, "nothing there").message("x")).outcomes == refused);
-    CHECK(commit(*s, Step("c:a", 5).replace(Log::changes, 2, "in the other log").message("x")).outcomes == refused);
-    CHECK(commit(*s, Step("c:a", 5).put(Table::keys, "", "v")).outcomes == refused);
-    CHECK(commit(*s, Step("c:a", 5).put(Table::keys, std::string(257, 'k'), "v")).outcomes == refused);
-    CHECK(commit(*s, Step("", 0).message("x")).outcomes == refused);
-    CHECK(messages(*s, "c:a") == "1=m1 2=m2 3=m3 | 1..5");
-    CHECK(rows(*s, "c:a", Table::keys) == "");
-  }
-}

@@ -89,6 +89,15 @@ struct AcceptsConflict : Wrapper {
     return info;
   }
 };
+struct LeavesOutWhatBreaksRules : Wrapper {
+  CommitInfo commit(std::span<const Change> changes, std::span<Status> outcome) override {
+    const CommitInfo info = inner->commit(changes, outcome);
+    for (Status& each : outcome) {
+      if (!each && each.error().code == ErrorCode::invalid) each = {};
+    }
+    return info;
+  }
+};
 struct KeepsRowsOfRefused : Wrapper {
   CommitInfo commit(std::span<const Change> changes, std::span<Status> outcome) override {
     const CommitInfo info = inner->commit(changes, outcome);
@@ -317,6 +326,8 @@ constexpr Wrong all_wrong[] = {
     {"fails on an unknown partition", make<FailsOnUnknownPartition>, "an unknown partition is empty"},
     {"does half of a change", make<TearsChange>, "a change is done whole"},
     {"says done to a conflict", make<AcceptsConflict>, "a change with a wrong expected head is refused"},
+    {"says done to a change that breaks the rules", make<LeavesOutWhatBreaksRules>,
+     "a change that breaks the rules is refused"},
     {"keeps the rows of a refused change", make<KeepsRowsOfRefused>, "a refused change leaves nothing behind"},
     {"leaves an outcome unset", make<LeavesOutcomeUnset>, "every outcome is set"},
     {"stops at a refused change", make<StopsAtRefused>, "a refused change stops no other"},

@@ -31,6 +31,7 @@ class ServerProcess {
   chatcore::Result<std::string> stop();  // SIGTERM; waits. What it said to the end; an error where it does not end well
 
   pid_t pid() const { return child_; }                                      // -1: none runs
+  const std::string& said() const { return said_; }                         // on its stdout, so far
   std::uint16_t port() const { return port_; }                              // 0: it has not listened yet
   std::chrono::microseconds opening_took() const { return opening_took_; }  // from exec to "listening on"
 

@@ -8,13 +8,10 @@
 
 #include <chatcore/storage.h>
 
-#include "storage/check_change.h"
-
 namespace chatcore {
 inline namespace v1 {
 namespace {
 
-using storage::PageRoom;
 using EventMap = std::map<Seq, Bytes>;
 using RowMap = std::map<std::pair<Table, std::string>, Bytes>;  // std::string compares as unsigned bytes
 
@@ -143,7 +140,7 @@ class MemoryStorage final : public Storage {
   static constexpr std::size_t max_feed_batches = 100'000;
 
   Status apply(const Change& change) {
-    if (Status ok = storage::check_change(change); !ok) return ok;
+    if (Status ok = check_change(change); !ok) return ok;
     auto found = partitions_.find(change.partition);
     const Seq head = found == partitions_.end() ? 0 : found->second.head;
     if (head != change.expected_head) {

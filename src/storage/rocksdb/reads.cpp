@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <cstring>
 
-#include "storage/check_change.h"
-
 namespace chatcore {
 inline namespace v1 {
 namespace rocks {
@@ -12,7 +10,6 @@ namespace {
 
 constexpr Seq max_seq = ~Seq{0};
 
-using storage::PageRoom;
 using IteratorPtr = std::unique_ptr<rocksdb::Iterator>;
 
 Bytes to_bytes(std::string_view text) {

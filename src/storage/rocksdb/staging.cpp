@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "reads.h"
-#include "storage/check_change.h"
 
 namespace chatcore {
 inline namespace v1 {
@@ -22,7 +21,7 @@ Error refused(const Error& error) {
 }  // namespace
 
 Status Staging::add(const Change& change) {
-  if (Status ok = storage::check_change(change); !ok) return ok;
+  if (Status ok = check_change(change); !ok) return ok;
   const Result<PartitionRow> known = partition(change.partition);
   if (!known) return refused(known.error());
   PartitionRow row = *known;

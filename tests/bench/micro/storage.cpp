@@ -5,6 +5,10 @@
 #include <cstdlib>
 #include <filesystem>
 
+#ifdef CHATCORE_BENCH_SQLITE
+#include "backend/sqlite_storage.h"
+#endif
+
 using namespace chatcore;
 
 namespace {
@@ -38,15 +42,30 @@ void commit(benchmark::State& state, Storage& storage, Durability durability) {
 void commit_memory(benchmark::State& state) { commit(state, *make_memory_storage(), Durability::memory); }
 BENCHMARK(commit_memory)->Arg(1)->Arg(16)->Arg(256);
 
-#ifdef CHATCORE_BENCH_ROCKSDB
-void commit_rocksdb(benchmark::State& state, Durability durability) {
+// In a directory of its own, which is on a disk.
+void commit_on_disk(benchmark::State& state, std::unique_ptr<Storage> (*make)(std::string), Durability durability) {
   std::string path = (std::filesystem::current_path() / "chatcore-microbench-XXXXXX").string();
   if (!mkdtemp(path.data())) return state.SkipWithError("no directory");
-  commit(state, *make_rocksdb_storage({.path = path + "/data"}), durability);
+  commit(state, *make(path + "/data"), durability);
   std::filesystem::remove_all(path);
+}
+
+#ifdef CHATCORE_BENCH_ROCKSDB
+void commit_rocksdb(benchmark::State& state, Durability durability) {
+  commit_on_disk(
+      state, [](std::string path) { return make_rocksdb_storage({.path = std::move(path)}); }, durability);
 }
 BENCHMARK_CAPTURE(commit_rocksdb, process, Durability::process)->Arg(1)->Arg(16)->Arg(256)->UseRealTime();
 BENCHMARK_CAPTURE(commit_rocksdb, disk, Durability::disk)->Arg(1)->Arg(16)->Arg(256)->UseRealTime();
+#endif
+
+#ifdef CHATCORE_BENCH_SQLITE
+void commit_sqlite(benchmark::State& state, Durability durability) {
+  commit_on_disk(
+      state, [](std::string path) { return backend::make_sqlite_storage({.path = std::move(path)}); }, durability);
+}
+BENCHMARK_CAPTURE(commit_sqlite, process, Durability::process)->Arg(1)->Arg(16)->Arg(256)->UseRealTime();
+BENCHMARK_CAPTURE(commit_sqlite, disk, Durability::disk)->Arg(1)->Arg(16)->Arg(256)->UseRealTime();
 #endif
 
 }  // namespace
