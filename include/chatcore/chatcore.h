@@ -7,6 +7,7 @@
 #include <chatcore/engine.h>
 #include <chatcore/event.h>
 #include <chatcore/ids.h>
+#include <chatcore/membership.h>
 #include <chatcore/options.h>
 #include <chatcore/requests.h>
 #include <chatcore/result.h>

@@ -87,6 +87,12 @@ class CHATCORE_API Engine {
   // run(): call it again outside.
   Status stop(std::chrono::milliseconds deadline) noexcept;
 
+  // The host's own table (EngineOptions::membership) has changed: in that conversation, or for that user. From the
+  // return on no seq is given out and no push leaves an outbox under the old table, in any thread; who is no longer in
+  // a conversation keeps what he could see. Waits for a Connection::send that is under way, so not from inside one.
+  void membership_changed(const ConversationId&);
+  void membership_changed(const UserId&);
+
   Stats stats() const noexcept;
 
  private:

@@ -44,7 +44,8 @@ struct Member {
 // What a member who joins may read of the time before. Frozen numbers.
 enum class NewcomersSee : std::uint8_t { all = 1, none = 2, last = 3 };
 
-enum class ConversationKind : std::uint8_t { direct = 1, group = 2 };
+// A group has a bounded number of members, who talk; a channel any number, of whom those who join it read.
+enum class ConversationKind : std::uint8_t { direct = 1, group = 2, channel = 3 };
 
 struct ConversationSettings {
   std::string title{};
@@ -52,6 +53,7 @@ struct ConversationSettings {
   NewcomersSee newcomers_see = NewcomersSee::all;
   std::uint32_t newcomers_last = 0;  // how many events, where newcomers_see is `last`
   bool open = false;                 // anyone who knows the id may join
+  bool notify_only = false;  // members are told that there is something new (HeadMoved), and read it if they like
   friend bool operator==(const ConversationSettings&, const ConversationSettings&) = default;
 };
 

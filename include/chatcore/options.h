@@ -11,6 +11,7 @@
 #include <chatcore/export.h>
 #include <chatcore/function.h>
 #include <chatcore/ids.h>
+#include <chatcore/membership.h>
 #include <chatcore/storage.h>
 
 namespace chatcore {
@@ -25,8 +26,12 @@ struct Limits {
   std::size_t outbox_bytes = 1 << 20;  // a connection; reading from it pauses at half. Beyond it events become notices
   unsigned session_requests = 64;      // under way at once; a connection is not read further meanwhile
   unsigned engine_requests = 100'000;  // under way at once, over all callers
-  std::uint32_t group_members = 500;
+  std::uint32_t group_members = 500;   // also how many one request may name
+  // Above so many members a conversation is fanned out on read: members are not held in memory, nothing is written for
+  // each; below the second number on write again.
+  std::uint32_t fan_out_on_read = 500, fan_out_on_write = 450;
   std::uint32_t page_items = 200;               // the most a page may be asked for
+  std::size_t page_cache_bytes = 32 << 20;      // pages read lately, kept for others who ask for the same
   bool clients_choose_ids = false;              // a client may name the conversation it creates, and so find out which
                                                 // names are taken
   std::chrono::milliseconds login{5'000};       // a connection that has not logged in by then is closed
@@ -53,13 +58,15 @@ struct Runtime {
 };
 
 struct EngineOptions {
-  std::unique_ptr<Storage> storage{};              // required: make_rocksdb_storage or make_memory_storage
-  std::unique_ptr<Authenticator> authenticator{};  // unset: nobody can log in over a transport
-  Durability durability = Durability::disk;        // of every acknowledgement
-  unsigned threads = 1;                            // 0: the host calls poll() or run()
-  unsigned shards = 1;                             // 1 to 64; independent parts that threads run
-  std::optional<unsigned> storage_threads{};       // unset: 2 (commits, reads), or 0 where threads is 0: then
-                                                   // storage runs, and blocks, inside poll()
+  std::unique_ptr<Storage> storage{};                    // required: make_rocksdb_storage or make_memory_storage
+  std::unique_ptr<Authenticator> authenticator{};        // unset: nobody can log in over a transport
+  std::unique_ptr<Membership> membership{};              // unset: who is in a conversation is stored, all of it
+  std::chrono::milliseconds membership_deadline{5'000};  // for an answer of it
+  Durability durability = Durability::disk;              // of every acknowledgement
+  unsigned threads = 1;                                  // 0: the host calls poll() or run()
+  unsigned shards = 1;                                   // 1 to 64; independent parts that threads run
+  std::optional<unsigned> storage_threads{};             // unset: 2 (commits, reads), or 0 where threads is 0: then
+                                                         // storage runs, and blocks, inside poll()
   Limits limits{};
   Runtime runtime{};
 };

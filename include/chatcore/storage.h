@@ -35,6 +35,7 @@ enum class Table : std::uint8_t {
   inbox_order = 6,
   cursors = 7,
   engine = 8,
+  channels = 9,
 };
 
 struct Row {

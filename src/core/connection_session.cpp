@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <shared_mutex>
 #include <utility>
 
 #include "core/completion.h"
@@ -335,6 +336,7 @@ bool ConnectionSession::half_full() const { return outbox_bytes_ * 2 >= core_.li
 
 void ConnectionSession::queue(Frame frame) {
   if (outbox_.empty() && !is_full_) progress_ = core_.clock->steady();
+  queued_one();
   outbox_bytes_ += frame->size();
   add(core_.counters.outbox_bytes, frame->size());
   outbox_.push(std::move(frame));
@@ -365,6 +367,12 @@ void ConnectionSession::send_queued() {
   if (phase_ == Phase::gone || is_full_) return;
   const bool was_half_full = half_full();
   bool took = false;
+  // Nothing leaves under an old table of the host's: see MembershipChanges.
+  std::shared_lock table(core_.membership_changes.mutex, std::defer_lock);
+  if (hosted_since() != 0) {
+    table.lock();
+    drop_stale();
+  }
   while (!outbox_.empty() && !is_full_) {
     const std::size_t count = std::min(outbox_.size(), frames_a_send);
     SendResult sent;
@@ -383,6 +391,8 @@ void ConnectionSession::send_queued() {
     is_full_ = taken < count;
     if (taken != 0) progress_ = core_.clock->steady(), took = true;
   }
+  if (outbox_.empty()) nothing_queued();
+  if (table.owns_lock()) table.unlock();
   if (phase_ == Phase::closing && outbox_.empty()) return finish_close();
   if (took && has_notices()) taken();
   if (was_half_full && !half_full()) {

@@ -1,9 +1,12 @@
 #include "core/conversation.h"
 
 #include <algorithm>
+#include <array>
 #include <limits>
+#include <shared_mutex>
 #include <utility>
 
+#include "core/go_on.h"
 #include "core/hub.h"
 #include "core/replay.h"
 #include "core/shard.h"
@@ -25,10 +28,22 @@ Error key_expired() {
           {}};
 }
 
+constexpr char reserved = '~';  // ids of direct conversations begin with it
+
+bool is_hosted(const Core& core, const ConversationId& id) {
+  bool hosted = false;
+  if (core.membership && !id.view().starts_with(reserved)) guarded(core, [&] { hosted = core.membership->owns(id); });
+  return hosted;
+}
+
 }  // namespace
 
 Conversation::Conversation(Shard& shard, const ConversationId& id)
-    : shard_(shard), id_(id), partition_("c:" + id.string()) {}
+    : shard_(shard),
+      id_(id),
+      partition_("c:" + id.string()),
+      rows_version_(++shard.core().lives << 32),
+      hosted_(is_hosted(shard.core(), id)) {}
 
 // ---- in memory
 
@@ -43,8 +58,9 @@ void Conversation::load() {
   phase_ = Phase::loading;
   shard_.core().store->read(
       shard_,
-      [partition = partition_, now = shard_.core().now()](Storage& storage) {
-        return load_conversation(storage, partition, now);
+      [partition = partition_, now = shard_.core().now(),
+       known = generation_ != 0 ? std::optional(durable_.head) : std::nullopt](Storage& storage) {
+        return load_conversation(storage, partition, now, known);
       },
       [self = shared_from_this()](Result<LoadedConversation> result) { self->loaded(std::move(result)); });
 }
@@ -77,42 +93,82 @@ void Conversation::loaded(Result<LoadedConversation> result) {
   for (const auto& event : result->tail) {
     keys_.use(event.sender, event.origin.key, {event.seq, event.time, event.origin.digest, event.origin.age});
   }
-  durable_ = {.exists = result->exists,
+  const auto& stored = result->conversation;
+  durable_ = {.exists = result->exists || hosted_,
               .head = result->head,
               .oldest = std::max<Seq>(result->oldest, 1),
-              .kind = result->conversation.kind,
+              .age = result->tail.empty() ? 0 : result->tail.back().origin.age,
+              .kind = result->exists ? stored.kind : ConversationKind::group,
               .settings = std::make_shared<const ConversationSettings>(std::move(result->conversation.settings)),
-              .roster = std::make_shared<const Roster>(shard_.core(), std::move(result->members))};
+              .on_read = stored.on_read && !hosted_,
+              .members = static_cast<std::uint32_t>(stored.members),
+              .owners = static_cast<std::uint32_t>(stored.owners),
+              .crossed = stored.crossed};
+  RosterPtr moved;
+  known_.clear();
+  standby_.reset();
+  if (hosted_) {
+    take_host_rows(std::move(result->members));
+  } else if (durable_.on_read) {
+    for (const Participant& each : result->members) known_.put(each.user, each.row);
+    moved = std::make_shared<const Roster>(shard_.core(), std::move(result->members), Roster::Reach::all);
+  } else {
+    durable_.roster = std::make_shared<const Roster>(shard_.core(), std::move(result->members));
+    durable_.members = durable_.roster->count();
+    durable_.owners = durable_.roster->owners();
+  }
   assigned_ = durable_;
+  ++rows_version_;
   // The batch of what landed unnoticed is not known: no event given out now may claim that it covers it.
   floor_ = floor_unknown_ ? std::numeric_limits<std::uint64_t>::max() : shard_.core().store->last_batch();
+  const Store& store = *shard_.core().store;
+  const bool any_unknown = store.sure_to() != std::numeric_limits<std::uint64_t>::max();
+  all_by_ = any_unknown ? std::numeric_limits<std::uint64_t>::max() : store.last_batch() + 1;
   phase_ = Phase::ready;
   ++generation_;
   if (!durable_.exists) shard_.conversations().forget_soon(id_);
-  if (again && durable_.head > known) {
-    // It was never published; whoever is here is told to read it. Its batch may lie before checkpoints that were given
-    // out since: for one who comes back with them it counts as newer.
-    const Frame frame = std::make_shared<const Bytes>(protocol::encode_head_moved({id_, durable_.head}));
-    publish({{.frame = frame,
-              .seq = durable_.head,
-              .age = last_used_,
-              .to = audience_of(shard_.core(), before, durable_.roster, known)}},
-            shard_.core().store->last_batch() + 1);
-  }
+  if (again && durable_.head > known) publish_unseen(known, before, moved);
   for (auto& then : waiting) then(Status());
+}
+
+// What landed unnoticed: whoever is here catches up with it. Its batch may lie before checkpoints that were given out
+// since: for one who comes back with them it counts as newer.
+void Conversation::publish_unseen(Seq known, const RosterPtr& before, const RosterPtr& moved) {
+  Publication unseen{.frame = std::make_shared<const Bytes>(protocol::encode_head_moved({id_, durable_.head})),
+                     .seq = durable_.head,
+                     .age = last_used_,
+                     .unseen_from = known};
+  const bool was_on_read = !before;
+  if (durable_.on_read) {
+    unseen.fanout = was_on_read ? Fanout::on_read : Fanout::crossing_up;
+    unseen.to = was_on_read ? moved : before;
+  } else {
+    unseen.fanout = was_on_read && durable_.crossed > known ? Fanout::crossing_down : Fanout::on_write;
+    unseen.to = hosted_ ? before : audience_of(shard_.core(), before, durable_.roster, known);
+  }
+  if (!unseen.to && unseen.fanout != Fanout::on_read) return;
+  publish({std::move(unseen)}, shard_.core().store->last_batch() + 1);
+}
+
+// The host's own members: what the store has of them, and what it should have.
+void Conversation::take_host_rows(std::vector<Participant> stored) {
+  auto rows = std::exchange(host_rows_, {});
+  auto unkept = std::exchange(unkept_, {});
+  for (Participant& each : stored) host_rows_[each.user] = std::move(each.row);
+  for (const UserId& user : unkept) {
+    protocol::MemberRow row = std::move(rows[user]);
+    // What he would have seen last may not have landed.
+    if (row.former && !row.intervals.empty()) close_interval(row, std::min(row.intervals.back().to, durable_.head));
+    host_rows_[user] = std::move(row);
+    unkept_.insert(user);
+  }
+  host_known_ = false;
+  durable_.roster = std::make_shared<const Roster>(shard_.core(), std::vector<Participant>());
 }
 
 bool Conversation::idle() const {
   return phase_ != Phase::loading && !flying_.change && !next_.change && waiting_.empty() && held_.empty() &&
-         replays_.empty() && !floor_unknown_;
-}
-
-Result<std::vector<protocol::Interval>> Conversation::visible_to(const Identity& who) const {
-  if (!durable_.exists) return no_such_conversation();
-  if (who.trusted) return std::vector<protocol::Interval>{{1, 0}};
-  const Membership* member = durable_.roster->find(who.user);
-  if (!member) return no_such_conversation();
-  return member->row.intervals;
+         replays_.empty() && !floor_unknown_ && !asking_ && unkept_.empty();
 }
 
 // ---- an attempt, step by step
@@ -139,35 +195,25 @@ void Conversation::change(Attempt attempt, Apply apply) {
 
 template <class Job, class Then>
 void Conversation::read_for(Attempt attempt, Apply apply, Job job, Then then) {
-  const UserId sender = attempt.by.who.user;
-  ++held_[sender].reads;
+  ++held_[attempt.by.who.user].waits;
   shard_.core().store->read(
       shard_, std::move(job),
-      [self = shared_from_this(), sender, generation = generation_, attempt = std::move(attempt),
-       apply = std::move(apply), then = std::move(then)](auto result) mutable {
-        if (self->generation_ == generation && self->phase_ == Phase::ready) {
-          then(*self, std::move(attempt), std::move(apply), std::move(result));
-          const auto held = self->held_.find(sender);
-          if (--held->second.reads > 0) return;
-          auto behind = std::move(held->second.behind);
-          self->held_.erase(held);
-          for (auto& next : behind) next();
-        } else {  // what was read may be old by now: from the start, and those behind it behind it
-          auto behind = std::move(self->held_[sender].behind);
-          self->held_.erase(sender);
-          self->change(std::move(attempt), std::move(apply));
-          for (auto& next : behind) next();
-        }
+      [self = shared_from_this(), generation = generation_, attempt = std::move(attempt), apply = std::move(apply),
+       then = std::move(then)](auto result) mutable {
+        self->go_on(generation, std::move(attempt), std::move(apply),
+                    [then = std::move(then), result = std::move(result)](Conversation& c, Attempt a, Apply f) mutable {
+                      then(c, std::move(a), std::move(f), std::move(result));
+                    });
       });
 }
 
 void Conversation::proceed(Attempt attempt, Apply apply) {
-  if (attempt.key.empty()) return check_member(std::move(attempt), std::move(apply));
+  if (attempt.key.empty()) return know(std::move(attempt), std::move(apply));
   using What = Keys::Look::What;
   const Keys::Look look = keys_.look(attempt.by.who.user, attempt.key, shard_.core().now());
   switch (look.what) {
     case What::unused:
-      return check_member(std::move(attempt), std::move(apply));
+      return know(std::move(attempt), std::move(apply));
     case What::used:
       return repeat(std::move(attempt), *look.recent);
     case What::in_log:
@@ -195,7 +241,7 @@ void Conversation::look_in_log(Attempt attempt, Apply apply, Seq seq) {
         if (!event) return self.refuse(a, event.error());
         const bool same = record->origin.key == a.key && event->sender == a.by.who.user;  // else: the same hash
         const bool forgotten = a.key.number == 0 && record->origin.age + Keys::memory_ms <= self.shard_.core().now();
-        if (!same || forgotten) return self.check_member(std::move(a), std::move(f));
+        if (!same || forgotten) return self.know(std::move(a), std::move(f));
         self.repeat(std::move(a), {seq, event->time, record->origin.digest, record->origin.age});
       });
 }
@@ -214,7 +260,7 @@ void Conversation::ask_source(Attempt attempt, Apply apply) {
           number = source->number;
         }
         // One that never wrote here leaves nothing behind until it does.
-        if (number == 0) return self.check_member(std::move(a), std::move(f));
+        if (number == 0) return self.know(std::move(a), std::move(f));
         self.keys_.source_read(a.by.who.user, a.key.source, number);
         self.proceed(std::move(a), std::move(f));
       });
@@ -241,9 +287,9 @@ void Conversation::check_member(Attempt attempt, Apply apply) {
   if (attempt.from == Attempt::From::members) {
     if (!assigned_.exists) return refuse(attempt, no_such_conversation());
     if (!attempt.by.who.trusted) {
-      const Membership* member = assigned_.roster->find(attempt.by.who.user);
-      if (!member) return refuse(attempt, no_such_conversation());
-      if (!member->active()) {
+      const protocol::MemberRow* row = row_of(assigned_, attempt.by.who.user);
+      if (!row || row->intervals.empty()) return refuse(attempt, no_such_conversation());
+      if (row->former) {
         return refuse(attempt, {ErrorCode::forbidden, "you are no longer in this conversation", {}});
       }
     }
@@ -287,30 +333,40 @@ void Conversation::read_target(Attempt attempt, Apply apply) {
       },
       [rewrites = rewrites_](Conversation& self, Attempt a, Apply f, Result<std::optional<StoredMessage>> message) {
         if (!message) return self.refuse(a, message.error());
-        if (self.rewrites_ != rewrites) return self.check_member(std::move(a), std::move(f));
+        if (self.rewrites_ != rewrites) return self.know(std::move(a), std::move(f));
         self.apply(std::move(a), std::move(f), std::move(*message));
       });
 }
 
 void Conversation::apply(Attempt attempt, Apply apply, std::optional<StoredMessage> target) {
-  Draft draft(shard_.core(), id_, attempt.by, assigned_);
+  Draft draft(shard_.core(), *this, attempt, assigned_);
   draft.target_ = std::move(target);
-  if (Status applied = apply(draft); !applied) return refuse(attempt, applied.error());
-  if (draft.events_.empty()) {
-    // Nothing to change; what it found so may still be under way.
-    Accepted answer{id_, 0, shard_.core().clock->wall(), shard_.core().durability, false};
-    Pending& last = next_.change ? next_ : flying_;
-    keys_.abandon(attempt.by.who.user, attempt.key);
-    if (!last.change) return attempt.reply(std::move(answer));
-    last.waiters.push_back({std::move(attempt.reply), answer, attempt.by.who.user, std::move(attempt.key)});
-    return;
+  // From here to the seq nothing may change in the host's table.
+  std::shared_lock table(shard_.core().membership_changes.mutex, std::defer_lock);
+  if (hosted_) {
+    table.lock();
+    const std::array users{attempt.by.who.user};
+    if (!knows_now(users)) {
+      table.unlock();
+      return know(std::move(attempt), std::move(apply));
+    }
   }
-  assign(std::move(attempt), draft);
+  Status applied = apply(draft);
+  if (applied && !draft.events_.empty()) return assign(std::move(attempt), draft);
+  if (hosted_) table.unlock();
+  if (!applied) return refuse(attempt, applied.error());
+  // Nothing to change; what it found so may still be under way.
+  Accepted answer{id_, 0, shard_.core().clock->wall(), shard_.core().durability, false};
+  Pending& last = next_.change ? next_ : flying_;
+  keys_.abandon(attempt.by.who.user, attempt.key);
+  if (!last.change) return attempt.reply(std::move(answer));
+  last.waiters.push_back({std::move(attempt.reply), answer, attempt.by.who.user, std::move(attempt.key)});
 }
 
 void Conversation::clear() {
   waiting_.clear();
   held_.clear();
+  waiting_for_host_.clear();
   next_ = {};
   flying_ = {};
 }

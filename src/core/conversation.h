@@ -5,11 +5,14 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <unordered_map>
+#include <unordered_set>
 #include <utility>
 #include <vector>
 
 #include "core/keys.h"
+#include "core/known_members.h"
 #include "core/reader.h"
 #include "core/roster.h"
 #include "core/store.h"
@@ -19,6 +22,7 @@ namespace chatcore {
 inline namespace v1 {
 namespace core {
 
+class Conversation;
 class Replay;
 class Shard;
 
@@ -26,10 +30,22 @@ class Shard;
 struct State {
   bool exists = false;
   Seq head{};
-  Seq oldest = 1;  // when it was loaded
+  Seq oldest = 1;         // when it was loaded
+  std::uint64_t age = 0;  // engine time of the head
   ConversationKind kind{};
   std::shared_ptr<const ConversationSettings> settings{};
-  RosterPtr roster{};
+  bool on_read = false;                   // how it is fanned out
+  RosterPtr roster{};                     // all members, and former ones; null where it is fanned out on read
+  std::uint32_t members = 0, owners = 0;  // of now
+  Seq crossed = 0;                        // where its fan-out last changed; 0: never
+};
+
+// What someone is in a conversation.
+struct Standing {
+  bool trusted = false;  // the host's own: sees everything
+  bool active = false;   // a member of now
+  Role role{};
+  Intervals intervals{};
 };
 
 // An attempt to change a conversation: who, under which key, and where the answer goes.
@@ -39,7 +55,8 @@ struct Attempt {
   From from = From::members;
   IdempotencyKey key{};
   protocol::Digest digest{};
-  Seq target = 0;  // a message that it is about, read before it is applied
+  Seq target = 0;               // a message that it is about, read before it is applied
+  std::vector<UserId> about{};  // users whose rows it looks at, besides the sender's
   Reply<Accepted> reply{};
 };
 
@@ -58,12 +75,15 @@ class Draft {
   const std::optional<StoredMessage>& target() const { return target_; }  // empty: there is none
   const Core& core() const { return core_; }
   Seq next() const { return state_.head + 1 + static_cast<Seq>(events_.size()); }
+  // A member's row, or a former one's; null: neither. Of the sender, and of those whom the attempt says it is about.
+  const protocol::MemberRow* member(const UserId&) const;
+  bool hosted() const;  // its members are in the host's table, not here
 
   void message(EventBody);                     // the next seq, in the messages log
   void change(ChangeKind, MessagePosted now);  // of the target, which it replaces
   void settings(ConversationSettings);
-  void roster(std::vector<Membership>, std::vector<UserId> changed);  // all, ascending; the rows to be written
-  void create(ConversationKind, ConversationSettings, std::vector<Membership>);
+  void members(std::vector<Participant>);  // puts these in, or in place of their rows
+  void create(ConversationKind, ConversationSettings, std::vector<Participant>);
 
  private:
   friend class Conversation;
@@ -71,27 +91,35 @@ class Draft {
     Log log{};
     EventBody body{};
   };
-  Draft(const Core& core, const ConversationId& id, const Caller& by, const State& state)
-      : core_(core), id_(id), by_(by), state_(state) {}
+  Draft(const Core& core, const Conversation& conversation, const Attempt& attempt, const State& state);
 
   const Core& core_;
+  const Conversation& conversation_;
   const ConversationId& id_;
   const Caller& by_;
   const State& state_;
   std::optional<StoredMessage> target_{};
   std::vector<New> events_{};
   std::optional<MessagePosted> replaced_{};
-  std::optional<State> after_{};
-  std::vector<Row> rows_{};
+  std::optional<State> after_{};        // but for what follows from the members
+  std::vector<Participant> members_{};  // rows that change
 };
 
 // Fills the draft, or says why not; then nothing is changed. Runs once, or again where the conversation had to be
 // read again before its seq was given out.
 using Apply = Function<Status(Draft&)>;
 
+// How a publication finds its readers.
+enum class Fanout : std::uint8_t {
+  on_write,       // everyone in `to`; each has an inbox entry
+  on_read,        // the sessions that follow the conversation, and those in `to`, who come or go
+  crossing_up,    // everyone in `to`, who follow from here on
+  crossing_down,  // everyone in `to`; nobody follows any more
+};
+
 // An event on its way to those who may see it.
 struct Publication {
-  Frame frame{};  // for everyone
+  Frame frame{};  // for everyone; null: nothing to show, but who follows changes
   Frame blind{};  // of a change to what not all can see: for those who can't
   Seq target{};   // of a change
   UserId sender{};
@@ -99,9 +127,14 @@ struct Publication {
   std::uint64_t session{};  // the one it came through: it has the acknowledgement
   Seq seq{};
   std::uint64_t age{};
-  RosterPtr to{};  // who may see it: decided when the seq was given out
+  RosterPtr to{};  // who may see it: decided when the seq was given out. Null on read: only those who follow
+  Fanout fanout = Fanout::on_write;
+  bool notify_only = false;
+  std::optional<Seq> unseen_from{};  // it landed unnoticed: everything after this seq was never published
+  std::uint64_t asked_at = 0;        // the version of the host's table that `to` stands on; 0: it is not the host's
 
-  Frame shown_to(const UserId&) const;
+  // `sees`: of a reader who is not in `to`.
+  Frame shown_to(const UserId&, const Intervals* sees = nullptr) const;
 };
 using Publications = std::shared_ptr<const std::vector<Publication>>;
 
@@ -109,8 +142,11 @@ using Publications = std::shared_ptr<const std::vector<Publication>>;
 struct Replayed {
   std::vector<std::pair<Seq, Frame>> frames{};
   Seq covers_to{}, oldest = 1, head{};
-  std::vector<protocol::Interval> intervals{};  // what he may see
-  bool live = false;                            // what comes after is published; else: ask again after covers_to
+  Intervals intervals{};                     // what he may see
+  bool live = false;                         // what comes after is published; else: ask again after covers_to
+  bool follow = false;                       // ... to those who follow, as it is fanned out on read
+  bool notify_only = false, notice = false;  // nothing is pushed; and: there is something that he should be told of
+  std::uint64_t asked_at = 0;
 };
 
 // The one writer of a conversation. It gives out the seqs, from a head that runs ahead of the store; one change is
@@ -126,12 +162,20 @@ class Conversation : public std::enable_shared_from_this<Conversation> {
   void when_ready(Function<void(Status)>);
   const State& durable() const { return durable_; }
 
-  // The standing of someone who reads: no_such_conversation to a stranger. A trusted caller sees everything.
-  Result<std::vector<protocol::Interval>> visible_to(const Identity&) const;
+  // Runs with the standing of someone who reads, once the conversation is in memory and he is known to it, maybe inside
+  // this call. no_such_conversation to a stranger, or what kept it from being read. `durable()` is valid inside.
+  void read_as(const Identity&, Function<void(Result<Standing>)>);
+  // The same for whom read_as has found so in this very item.
+  Result<Standing> standing(const Identity&) const;
+  bool hosted() const { return hosted_; }
+  std::uint64_t asked_at() const { return hosted_ ? asked_at_ : 0; }  // see Publication
 
   void abandon(const UserId& sender, const IdempotencyKey&);
 
-  // What `user` missed, and the moment from which he is published to again.
+  // A page, for someone with this standing: see pages.h.
+  void read_page(ReadRange, bool with_changes, Function<void(Result<ReadPage>)>);
+
+  // What someone missed, and the moment from which he is published to again.
   void replay(const Identity&, ReplayFrom, Function<void(Result<Replayed>)>);
 
   // From the shard, once a turn.
@@ -156,21 +200,29 @@ class Conversation : public std::enable_shared_from_this<Conversation> {
     std::shared_ptr<OwnedChange> change{};
     std::vector<Waiter> waiters{};
     std::vector<Publication> publications{};
+    std::vector<Participant> members{};  // rows that it changes
+    bool rewrites = false;               // rows of messages
     State after{};
   };
   enum class Phase { unloaded, loading, ready };
 
   void load();
   void loaded(Result<LoadedConversation>);
+  void publish_unseen(Seq known, const RosterPtr& before, const RosterPtr& moved);
+  void take_host_rows(std::vector<Participant>);
   void look_again();  // later: it could not be read after a commit of unknown outcome
   // The steps of an attempt, in order.
   void proceed(Attempt, Apply);
   void look_in_log(Attempt, Apply, Seq);
   void ask_source(Attempt, Apply);
+  void know(Attempt, Apply);
   void check_member(Attempt, Apply);
   void read_target(Attempt, Apply);
   void apply(Attempt, Apply, std::optional<StoredMessage> target);
   void assign(Attempt, Draft&);
+  void begin_change();
+  Fanout apply_members(Draft&);
+  RosterPtr audience(const Draft&, const State& before, Fanout) const;
   void repeat(Attempt, const Keys::Used&);
   void refuse(Attempt&, Error);
 
@@ -178,12 +230,40 @@ class Conversation : public std::enable_shared_from_this<Conversation> {
   void show_changed(Publication&, Event, const MessagePosted& now) const;
   const Bytes* unwritten(Seq) const;
   void committed(const Status&, std::uint64_t batch);
+  void become_durable(Pending&);
   void publish(std::vector<Publication>, std::uint64_t batch);
   void fail(Pending, const Error&);
   // Runs `job` on the storage and `then` with its result, the attempt and its apply. Meanwhile what the same sender
   // asks for waits, so that his attempts stay in order.
   template <class Job, class Then>
   void read_for(Attempt, Apply, Job, Then);
+  template <class Then>
+  void go_on(std::uint64_t generation, Attempt, Apply, Then);
+
+  // Who is in it: see standing.cpp.
+  friend class Draft;
+  const protocol::MemberRow* row_of(const State&, const UserId&) const;
+  bool knows(std::span<const UserId>) const;
+  bool knows_now(std::span<const UserId>) const;
+  bool may_cross_down(std::size_t leaving) const;
+  void learn(std::vector<UserId>, Function<void(Status)>);
+  void read_as(const Identity&, unsigned round, Function<void(Result<Standing>)>);
+  void read_rows(std::vector<UserId>, Function<void(Status)>);
+  void read_all_members(Function<void(Status)>);
+  void ask_host(std::vector<UserId>, Function<void(Status)>);
+  void ask_members(std::uint64_t version);
+  void ask_roles(std::vector<UserId>, std::uint64_t version);
+  void host_answered(Status);
+  void take_list(std::vector<Member>, std::uint64_t version);
+  void take_roles(const std::vector<std::pair<UserId, std::optional<Role>>>&, std::uint64_t version);
+  void put_roster(std::vector<Participant>, std::uint64_t version);
+  protocol::MemberRow hosted_row(const UserId&, std::optional<Role>, const protocol::MemberRow* before);
+  void keep_row(const UserId&, const protocol::MemberRow&);
+  void hold_no_list(std::size_t count, std::uint64_t version);
+  void tell_followers(Fanout, RosterPtr to, std::uint64_t asked_at);
+  std::uint64_t asked_at_of(const UserId&) const;
+  Replayed replayed(const Identity&, ReadPage, Replay meanwhile, Seq head, Standing now) const;
+  Replayed replayed_to_the_end(const Identity&, Standing) const;
 
   Shard& shard_;
   const ConversationId id_;
@@ -198,16 +278,30 @@ class Conversation : public std::enable_shared_from_this<Conversation> {
   std::uint64_t generation_ = 0;  // of what was loaded: a read that began before is no longer of use
   std::uint64_t rewrites_ = 0;    // rows replaced: a row read before may be old
   std::uint64_t last_used_ = 0;
-  std::uint64_t floor_ = 0;  // everything durable lies in batches up to this one
+  std::uint64_t floor_ = 0;   // everything durable lies in batches up to this one
+  std::uint64_t all_by_ = 0;  // and counts as newer than no checkpoint from here on, also what landed unnoticed
   bool looks_again_ = false;
   bool floor_unknown_ = false;  // a commit may have landed whose batch nobody told
   struct Held {
-    unsigned reads = 0;
+    unsigned waits = 0;
     std::deque<Function<void()>> behind{};
   };
   std::unordered_map<UserId, Held> held_;
 
   std::vector<std::shared_ptr<Replay>> replays_;
+  std::uint64_t member_changes_ = 0;
+  std::uint64_t rows_version_;  // of the messages' rows: a page read before it changed is not kept
+
+  KnownMembers known_;          // where it is fanned out on read
+  RosterPtr crossing_;          // all members at the moment when that begins
+  RosterPtr standby_;           // there: all members as they are assigned, where it may cross down soon
+  const bool hosted_;           // the host's table says who is in it
+  bool host_known_ = false;     // and has said so
+  std::uint64_t asked_at_ = 0;  // the version of the table that the roster stands on
+  std::unordered_map<UserId, protocol::MemberRow> host_rows_;  // where someone came late, or left
+  std::unordered_set<UserId> unkept_;                          // of these, those not durable yet
+  bool asking_ = false;
+  std::vector<Function<void(Status)>> waiting_for_host_;
 };
 
 // The conversations of a shard.

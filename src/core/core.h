@@ -15,6 +15,7 @@
 #include <chatcore/request.h>
 
 #include "core/counters.h"
+#include "core/membership_changes.h"
 
 namespace chatcore {
 inline namespace v1 {
@@ -85,8 +86,12 @@ struct Core : std::enable_shared_from_this<Core> {
   std::atomic<bool> stopping{false};       // no more requests
   std::atomic<std::int64_t> under_way{0};  // requests not yet answered
   std::atomic<std::uint64_t> last_session{0};
+  std::atomic<std::uint64_t> lives{0};  // of conversations in memory
   const RequestTable* requests = nullptr;
   Authenticator* authenticator = nullptr;
+  Membership* membership = nullptr;
+  std::chrono::milliseconds membership_deadline{};
+  MembershipChanges membership_changes{};
   std::unique_ptr<Store> store{};
   std::vector<std::unique_ptr<Shard>> shards{};
 

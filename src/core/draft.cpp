@@ -6,6 +6,15 @@ namespace chatcore {
 inline namespace v1 {
 namespace core {
 
+Draft::Draft(const Core& core, const Conversation& conversation, const Attempt& attempt, const State& state)
+    : core_(core), conversation_(conversation), id_(conversation.id()), by_(attempt.by), state_(state) {}
+
+const protocol::MemberRow* Draft::member(const UserId& user) const {
+  return state_.exists ? conversation_.row_of(state_, user) : nullptr;
+}
+
+bool Draft::hosted() const { return conversation_.hosted(); }
+
 void Draft::message(EventBody body) { events_.push_back({Log::messages, std::move(body)}); }
 
 void Draft::change(ChangeKind kind, MessagePosted now) {
@@ -15,30 +24,18 @@ void Draft::change(ChangeKind kind, MessagePosted now) {
 
 void Draft::settings(ConversationSettings settings) {
   if (!after_) after_ = state_;
-  rows_.push_back({.table = Table::settings,
-                   .key = std::string(settings_row),
-                   .value = protocol::encode_row(protocol::ConversationRow{after_->kind, settings})});
   after_->settings = std::make_shared<const ConversationSettings>(std::move(settings));
 }
 
-void Draft::roster(std::vector<Membership> all, std::vector<UserId> changed) {
-  if (!after_) after_ = state_;
-  auto roster = std::make_shared<const Roster>(core_, std::move(all));
-  for (const UserId& user : changed) {
-    rows_.push_back(
-        {.table = Table::members, .key = user.string(), .value = protocol::encode_row(roster->find(user)->row)});
-  }
-  after_->roster = std::move(roster);
-}
+void Draft::members(std::vector<Participant> rows) { members_ = std::move(rows); }
 
-void Draft::create(ConversationKind kind, ConversationSettings with, std::vector<Membership> members) {
+void Draft::create(ConversationKind kind, ConversationSettings with, std::vector<Participant> rows) {
   after_ = state_;
   after_->exists = true;
   after_->kind = kind;
+  after_->roster = std::make_shared<const Roster>(core_, std::vector<Participant>());
   settings(std::move(with));
-  std::vector<UserId> users;
-  for (const Membership& m : members) users.push_back(m.user);
-  roster(std::move(members), std::move(users));
+  members(std::move(rows));
 }
 
 }  // namespace core

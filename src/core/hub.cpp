@@ -27,6 +27,7 @@ void Hub::join(std::shared_ptr<Session> session) {
 }
 
 void Hub::leave(Session& session) {
+  while (!session.follows().empty()) unfollow(session, session.follows().back().conversation);
   const auto user = users_.find(session.identity().user);
   if (user == users_.end()) return;
   const auto gone = std::erase_if(user->second, [&](const auto& s) { return s.get() == &session; });
@@ -34,43 +35,216 @@ void Hub::leave(Session& session) {
   if (user->second.empty()) users_.erase(user);
 }
 
+// ---- who follows
+
+void Hub::follow(const std::shared_ptr<Session>& session, const ConversationId& id, Intervals sees,
+                 std::uint64_t asked_at) {
+  auto& followers = followers_[id];
+  if (!followers) followers = std::make_shared<Followers>();
+  auto seen = std::make_shared<const Intervals>(std::move(sees));
+  for (const Session::Follow& follow : session->follows()) {
+    if (follow.conversation != id) continue;
+    Followers::Follower& known = followers->at(follow.at);
+    known.sees = std::move(seen);
+    known.asked_at = asked_at;
+    return;
+  }
+  session->follows().push_back({id, followers->add({session, std::move(seen), asked_at})});
+}
+
+void Hub::unfollow(Session& session, const ConversationId& id) {
+  auto& follows = session.follows();
+  const auto follow = std::find_if(follows.begin(), follows.end(), [&](const auto& f) { return f.conversation == id; });
+  if (follow == follows.end()) return;
+  const std::size_t at = follow->at;
+  follows.erase(follow);
+  const auto found = followers_.find(id);
+  if (found->second->remove(at)) {
+    for (Session::Follow& moved : found->second->at(at).session->follows()) {
+      if (moved.conversation == id) moved.at = at;
+    }
+  }
+  if (found->second->count() == 0) followers_.erase(found);  // who walks through it keeps it
+}
+
+void Hub::end_walk(const ConversationId& id, Followers& followers) {
+  if (!followers.end_walk()) return;
+  followers.close_holes();
+  for (std::size_t i = 0; i < followers.size(); ++i) {
+    for (Session::Follow& follow : followers.at(i).session->follows()) {
+      if (follow.conversation == id) follow.at = i;
+    }
+  }
+}
+
+void Hub::membership_changed(const UserId& user) {
+  const auto found = users_.find(user);
+  if (found == users_.end()) return;
+  for (const auto& session : std::vector(found->second)) session->look_for_places();
+}
+
+void Hub::membership_changed(const ConversationId& id) {
+  shard_.step([this, id, users = std::vector<UserId>(), listed = false]() mutable {
+    if (!std::exchange(listed, true)) {
+      users.reserve(users_.size());
+      for (const auto& [user, sessions] : users_) users.push_back(user);
+    }
+    for (std::size_t n = 0; n < users_per_step && !users.empty(); ++n) {
+      const auto found = users_.find(users.back());
+      users.pop_back();
+      if (found == users_.end()) continue;
+      for (const auto& session : std::vector(found->second)) session->fall_behind(id, std::nullopt);
+    }
+    return users.empty();
+  });
+}
+
+// ---- fan-out
+
+void Hub::delivered(const std::shared_ptr<Session>& session) { delivered_.push_back(session); }
+
+void Hub::deliver_to(const std::vector<UserId>& users, std::size_t& user, const ConversationId& id,
+                     std::span<const Publication> publications) {
+  for (std::size_t n = 0; n < users_per_step && user < users.size(); ++n) {
+    const auto found = users_.find(users[user++]);
+    if (found == users_.end()) continue;
+    for (const auto& session : found->second) {
+      bool is_first = false;
+      for (const Publication& each : publications) {
+        if (each.frame) is_first |= session->deliver(id, each);
+      }
+      if (is_first) delivered(session);
+    }
+  }
+}
+
+void Hub::deliver_to(Followers& followers, std::size_t& at, const ConversationId& id, const Publication& publication) {
+  for (std::size_t n = 0; n < users_per_step && at < followers.size(); ++n, ++at) {
+    const Followers::Follower follower = followers.at(at);
+    if (!follower.session) continue;
+    const Session::Seen seen{follower.sees.get(), follower.asked_at, followers.count()};
+    if (follower.session->deliver(id, publication, &seen)) delivered(follower.session);
+  }
+}
+
+// Behind the event that says so: who comes follows, who goes does not any more.
+void Hub::come_and_go(const ConversationId& id, const Publication& publication) {
+  if (publication.fanout == Fanout::crossing_down) {
+    const auto found = followers_.find(id);
+    if (found == followers_.end()) return;
+    const auto followers = found->second;
+    for (std::size_t i = followers->size(); i-- > 0;) {
+      if (i < followers->size() && followers->at(i).session) unfollow(*std::shared_ptr(followers->at(i).session), id);
+    }
+    return;
+  }
+  if (publication.fanout == Fanout::on_write || !publication.to) return;
+  for (const UserId& user : publication.to->on(shard_.index())) {
+    const auto found = users_.find(user);
+    if (found == users_.end()) continue;
+    const Participant* participant = publication.to->find(user);
+    for (const auto& session : found->second) {
+      const bool left =
+          !participant->active() || (!participant->row.intervals.empty() && participant->row.intervals.back().to != 0);
+      if (left) {
+        unfollow(*session, id);
+      } else {
+        follow(session, id, participant->row.intervals, publication.asked_at);
+      }
+    }
+  }
+}
+
 void Hub::publish(const ConversationId& id, Publications publications, std::uint64_t batch) {
   for (const Publication& p : *publications) shard_.inbox().mark(id, p, batch);
   if (users_.empty()) return;
-  shard_.step(
-      [this, id, publications = std::move(publications), first = std::size_t{0}, user = std::size_t{0}]() mutable {
-        // A user is looked up once for all that one audience gets: up to `last`.
-        std::size_t last = first;
-        const auto to_all = [&](std::size_t n) { return (*publications)[n].to == (*publications)[first].to; };
-        while (last < publications->size() && last - first < publications_per_user && to_all(last)) ++last;
-        const auto& users = (*publications)[first].to->on(shard_.index());
-        for (std::size_t n = 0; n < users_per_step && user < users.size(); ++n) {
-          const auto found = users_.find(users[user++]);
-          if (found == users_.end()) continue;
-          for (const auto& session : found->second) {
-            bool is_first = false;
-            for (std::size_t i = first; i < last; ++i) is_first |= session->deliver(id, (*publications)[i]);
-            if (is_first) delivered_.push_back(session);
-          }
-        }
-        if (user < users.size()) return false;
-        user = 0;
-        first = last;
-        schedule_checkpoints();
-        return first == publications->size();
-      });
+  struct Walk {
+    std::size_t first = 0, user = 0, follower = 0;
+    bool walks = false;
+    std::shared_ptr<Followers> followers{};
+  };
+  shard_.step([this, id, publications = std::move(publications), walk = Walk()]() mutable {
+    const std::span<const Publication> all = *publications;
+    const Publication& now = all[walk.first];
+    const auto next = [&](std::size_t last) {
+      come_and_go(id, now);
+      walk = {.first = last};
+      schedule_checkpoints();
+      return last == all.size();
+    };
+    if (now.fanout == Fanout::on_read && !walk.walks) {
+      walk.walks = true;
+      const auto found = followers_.find(id);
+      if (found != followers_.end()) walk.followers = found->second;
+      if (walk.followers) walk.followers->begin_walk();
+    }
+    if (walk.followers) {
+      if (now.frame) deliver_to(*walk.followers, walk.follower, id, now);
+      if (now.frame && walk.follower < walk.followers->size()) return false;
+      end_walk(id, *walk.followers);
+      walk.followers.reset();
+    }
+    if (!now.to) return next(walk.first + 1);
+    // A user is looked up once for all that one audience gets.
+    std::size_t last = walk.first + 1;
+    while (now.fanout == Fanout::on_write && last < all.size() && last - walk.first < publications_per_user &&
+           all[last].to == now.to && all[last].fanout == now.fanout) {
+      ++last;
+    }
+    const auto& users = now.to->on(shard_.index());
+    if (now.fanout == Fanout::on_read) {
+      deliver_to_newcomers(users, walk.user, id, now);
+    } else {
+      deliver_to(users, walk.user, id, all.subspan(walk.first, last - walk.first));
+    }
+    if (walk.user < users.size()) return false;
+    return next(last);
+  });
 }
 
-void Hub::show(Frame frame, std::vector<UserId> users, std::uint64_t but, Function<void(std::uint32_t)> done) {
-  shard_.step([this, frame = std::move(frame), users = std::move(users), but, done = std::move(done),
-               user = std::size_t{0}, shown = std::uint32_t{0}]() mutable {
-    for (std::size_t n = 0; n < users_per_step && user < users.size(); ++n) {
-      const auto found = users_.find(users[user++]);
-      if (found == users_.end()) continue;
-      for (const auto& session : found->second) shown += session->id() != but && session->show(frame) ? 1 : 0;
+void Hub::deliver_to_newcomers(const std::vector<UserId>& users, std::size_t& user, const ConversationId& id,
+                               const Publication& publication) {
+  for (std::size_t n = 0; n < users_per_step && user < users.size(); ++n) {
+    const auto found = users_.find(users[user++]);
+    if (found == users_.end()) continue;
+    for (const auto& session : found->second) {
+      if (!session->follows(id) && publication.frame && session->deliver(id, publication)) delivered(session);
     }
-    if (user < users.size()) return false;
-    done(shown);
+  }
+}
+
+void Hub::show(Shown shown, Function<void(std::uint32_t)> done) {
+  if (shown.to_followers && shown.all) return show_followers(std::move(shown), std::move(done));
+  shard_.step([this, shown = std::move(shown), done = std::move(done), user = std::size_t{0},
+               count = std::uint32_t{0}]() mutable {
+    for (std::size_t n = 0; n < users_per_step && user < shown.users.size(); ++n) {
+      const auto found = users_.find(shown.users[user++]);
+      if (found == users_.end()) continue;
+      for (const auto& session : found->second) {
+        if (session->id() == shown.but || (shown.to_followers && !session->follows(shown.conversation))) continue;
+        count += session->show(shown.frame, shown.conversation, shown.asked_at) ? 1 : 0;
+      }
+    }
+    if (user < shown.users.size()) return false;
+    done(count);
+    return true;
+  });
+}
+
+void Hub::show_followers(Shown shown, Function<void(std::uint32_t)> done) {
+  const auto found = followers_.find(shown.conversation);
+  if (found == followers_.end()) return done(0);
+  found->second->begin_walk();
+  shard_.step([this, shown = std::move(shown), followers = found->second, done = std::move(done), at = std::size_t{0},
+               count = std::uint32_t{0}]() mutable {
+    for (std::size_t n = 0; n < users_per_step && at < followers->size(); ++n, ++at) {
+      const Followers::Follower follower = followers->at(at);
+      if (!follower.session || follower.session->id() == shown.but) continue;
+      count += follower.session->show(shown.frame, shown.conversation, follower.asked_at) ? 1 : 0;
+    }
+    if (at < followers->size()) return false;
+    end_walk(shown.conversation, *followers);
+    done(count);
     return true;
   });
 }
@@ -109,6 +283,7 @@ void Hub::live(const UserId& user, std::uint64_t session, const ConversationId& 
 }
 
 void Hub::clear() {
+  followers_.clear();
   users_.clear();
   connections_.clear();
 }

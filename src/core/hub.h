@@ -2,10 +2,12 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <unordered_map>
 #include <vector>
 
 #include "core/conversation.h"
+#include "core/followers.h"
 #include "core/session.h"
 
 namespace chatcore {
@@ -25,8 +27,25 @@ class Hub {
 
   // A fan-out: step by step, in the order in which it is called.
   void publish(const ConversationId&, Publications, std::uint64_t batch);
-  // To these users' sessions that have room, but one, now; how many took it.
-  void show(Frame, std::vector<UserId>, std::uint64_t but, Function<void(std::uint32_t sessions)>);
+  // That session is published to, from now on, what those who follow a conversation see.
+  void follow(const std::shared_ptr<Session>&, const ConversationId&, Intervals, std::uint64_t asked_at);
+  void unfollow(Session&, const ConversationId&);
+  // The host's table has changed for that user: which of its conversations is he in?
+  void membership_changed(const UserId&);
+  // Or in that conversation: who follows it is asked about anew, and so is whoever is here.
+  void membership_changed(const ConversationId&);
+
+  // Something that is never stored, for the sessions here that have room; `done` is told how many took it.
+  struct Shown {
+    Frame frame{};
+    ConversationId conversation{};
+    std::vector<UserId> users{};
+    bool to_followers = false;  // to those of the conversation, of these users, or of all
+    bool all = false;
+    std::uint64_t but = 0;       // not to this session
+    std::uint64_t asked_at = 0;  // see Publication
+  };
+  void show(Shown, Function<void(std::uint32_t sessions)> done);
   // Everything that shard `from` publishes of batches up to this one has been published here.
   void complete(unsigned from, std::uint64_t batch);
 
@@ -44,13 +63,21 @@ class Hub {
   void clear();  // when nothing runs any more
 
  private:
+  void show_followers(Shown, Function<void(std::uint32_t sessions)> done);
   void completed(unsigned from, std::uint64_t batch);
+  void deliver_to(const std::vector<UserId>&, std::size_t& user, const ConversationId&, std::span<const Publication>);
+  void deliver_to(Followers&, std::size_t& at, const ConversationId&, const Publication&);
+  void deliver_to_newcomers(const std::vector<UserId>&, std::size_t& user, const ConversationId&, const Publication&);
+  void come_and_go(const ConversationId&, const Publication&);
+  void end_walk(const ConversationId&, Followers&);
+  void delivered(const std::shared_ptr<Session>&);
   void schedule_checkpoints();
   Frame checkpoint_frame() const;
   void schedule_sweep();
 
   Shard& shard_;
   std::unordered_map<UserId, std::vector<std::shared_ptr<Session>>> users_;
+  std::unordered_map<ConversationId, std::shared_ptr<Followers>> followers_;
   std::unordered_map<std::uint64_t, std::shared_ptr<ConnectionSession>> connections_;
   bool sweep_scheduled_ = false;
   std::vector<std::uint64_t> complete_by_shard_;

@@ -11,12 +11,26 @@ inline namespace v1 {
 namespace core {
 namespace {
 constexpr std::chrono::milliseconds write_every{1000};
+
+InboxEntry::Place place_of(const Participant& participant, Fanout fanout) {
+  using Place = InboxEntry::Place;
+  if (fanout == Fanout::on_write) return Place::entry;
+  if (fanout == Fanout::crossing_down) return Place::entry_again;
+  const auto& intervals = participant.row.intervals;
+  const bool stays = participant.active() && !intervals.empty() && intervals.back().to == 0;
+  return stays ? Place::channel : Place::entry_again;
 }
 
+}  // namespace
+
 void Inbox::mark(const ConversationId& id, const Publication& publication, std::uint64_t batch) {
-  if (publication.to->on(shard_.index()).empty()) return;
+  // Of the host's own, those that are fanned out on read have no rows here: he is asked who is in them.
+  const bool has_rows = publication.asked_at == 0 || publication.fanout == Fanout::on_write;
+  if (!publication.to || !has_rows || publication.to->on(shard_.index()).empty()) return;
   auto& marks = marks_[id];
-  if (marks.empty() || marks.back().to != publication.to) marks.push_back({.to = publication.to});
+  if (marks.empty() || marks.back().to != publication.to || marks.back().fanout != publication.fanout) {
+    marks.push_back({.to = publication.to, .fanout = publication.fanout});
+  }
   Mark& mark = marks.back();
   mark.head = std::max(mark.head, publication.seq);
   mark.batch = std::max(mark.batch, batch);
@@ -43,13 +57,17 @@ void Inbox::flush_then(Function<void(Status)> then) {
 
 std::vector<ConversationId> Inbox::unwritten(const UserId& user) const {
   std::vector<ConversationId> conversations;
-  for (const auto& [conversation, list] : marks_) {
-    const bool is_his = std::any_of(list.begin(), list.end(), [&](const Mark& mark) {
-      const auto& users = mark.to->on(shard_.index());
-      return std::find(users.begin(), users.end(), user) != users.end();
-    });
-    if (is_his) conversations.push_back(conversation);
-  }
+  const auto look = [&](const Marks& marks) {
+    for (const auto& [conversation, list] : marks) {
+      const bool is_his = std::any_of(list.begin(), list.end(), [&](const Mark& mark) {
+        const auto& users = mark.to->on(shard_.index());
+        return std::find(users.begin(), users.end(), user) != users.end();
+      });
+      if (is_his) conversations.push_back(conversation);
+    }
+  };
+  look(marks_);
+  if (writing_) look(*writing_);
   return conversations;
 }
 
@@ -61,6 +79,7 @@ void Inbox::flush() {
   auto marks = std::make_shared<Marks>(std::exchange(marks_, {}));
   if (marks->empty()) return written(Status(), std::move(marks));
   flushing_ = true;
+  writing_ = marks;
   shard_.core().store->read(
       shard_,
       [marks, shard = shard_.index()](Storage& storage) -> Result<std::vector<OwnedChange>> {
@@ -68,7 +87,8 @@ void Inbox::flush() {
         for (const auto& [conversation, list] : *marks) {
           for (const Mark& mark : list) {
             for (const UserId& user : mark.to->on(shard)) {
-              entries[user].push_back({conversation, {mark.head, mark.batch, mark.age}});
+              entries[user].push_back(
+                  {conversation, {mark.head, mark.batch, mark.age}, place_of(*mark.to->find(user), mark.fanout)});
             }
           }
         }
@@ -103,6 +123,7 @@ void Inbox::submit(Result<std::vector<OwnedChange>> changes, std::shared_ptr<Mar
 
 void Inbox::written(Status status, std::shared_ptr<Marks> marks) {
   flushing_ = false;
+  writing_.reset();
   if (!status) {  // they come again before newer ones, which then count
     for (auto& [conversation, list] : *marks) {
       auto& newer = marks_[conversation];

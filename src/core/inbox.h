@@ -23,7 +23,7 @@ class Inbox {
   // The hub is through with another batch.
   void progressed();
 
-  void clear() { waiting_.clear(), under_way_.clear(); }
+  void clear() { waiting_.clear(), under_way_.clear(), writing_.reset(); }
 
   // Runs once everything marked before this call is written, or could not be.
   void flush_then(Function<void(Status)>);
@@ -33,6 +33,7 @@ class Inbox {
  private:
   struct Mark {
     RosterPtr to{};
+    Fanout fanout{};
     Seq head{};
     std::uint64_t batch{}, age{};
   };
@@ -47,6 +48,7 @@ class Inbox {
 
   Shard& shard_;
   Marks marks_;
+  std::shared_ptr<Marks> writing_;  // those that are being written
   bool scheduled_ = false, flushing_ = false;
   std::vector<Function<void(Status)>> waiting_, under_way_;
   std::uint64_t noted_ = 0;  // how far the engine's row says that entries are written
@@ -57,9 +59,15 @@ class Inbox {
 // The conversations of a user whose entry came after a batch.
 Result<std::vector<ConversationId>> changed_since(Storage&, const UserId&, std::uint64_t batch);
 
+// Those of his conversations that are fanned out on read.
+Result<std::vector<ConversationId>> channels_of(Storage&, const UserId&);
+
 struct InboxEntry {
+  // A channel has no entry that each event moves: only a row that says he is in it.
+  enum class Place { entry, entry_again, channel };  // entry_again: it was a channel
   ConversationId conversation{};
   protocol::InboxRow row{};
+  Place place = Place::entry;
 };
 // Changes that put one user's entries, each newer than the last, and move them in his list.
 Result<OwnedChange> put_entries(Storage&, const UserId&, const std::vector<InboxEntry>&);
@@ -69,7 +77,7 @@ struct InboxPage {
   std::vector<InboxEntry> entries{};
   std::string next{};
 };
-std::string order_key(const InboxEntry&);  // where it stands in the list: an `after`
+std::string order_key(const ConversationId&, std::uint64_t age);  // where it stands in the list: an `after`
 Result<InboxPage> read_inbox(Storage&, const UserId&, const std::string& after, std::uint32_t limit);
 
 // At open, before anything runs: writes the entries that a crash took, for what the feed shows after the last note; and

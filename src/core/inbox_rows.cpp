@@ -19,10 +19,26 @@ std::string partition_of(const UserId& user) { return "u:" + user.string(); }
 }  // namespace
 
 // Sorts the last activity first.
-std::string order_key(const InboxEntry& entry) {
+std::string order_key(const ConversationId& id, std::uint64_t age) {
   std::string key;
-  for (int shift = 56; shift >= 0; shift -= 8) key.push_back(static_cast<char>(~entry.row.age >> shift));
-  return key.append(entry.conversation.view());
+  for (int shift = 56; shift >= 0; shift -= 8) key.push_back(static_cast<char>(~age >> shift));
+  return key.append(id.view());
+}
+
+Result<std::vector<ConversationId>> channels_of(Storage& storage, const UserId& user) {
+  std::vector<ConversationId> channels;
+  std::string after;
+  do {
+    auto page = storage.rows(partition_of(user), Table::channels, after, whole_pages);
+    if (!page) return page.error();
+    for (const Row& row : page->rows) {
+      auto id = ConversationId::make(row.key);
+      if (!id) return Error{ErrorCode::corruption, "a channel's row has no conversation id"};
+      channels.push_back(*id);
+    }
+    after = std::move(page->next);
+  } while (!after.empty());
+  return channels;
 }
 
 Result<std::vector<ConversationId>> changed_since(Storage& storage, const UserId& user, std::uint64_t batch) {
@@ -54,20 +70,40 @@ Result<OwnedChange> put_entries(Storage& storage, const UserId& user, const std:
     known.row.head = std::max(known.row.head, entry.row.head);
     known.row.batch = std::max(known.row.batch, entry.row.batch);
     known.row.age = std::max(known.row.age, entry.row.age);
+    // Where it has been a channel in between, its row there has to go.
+    const bool was_channel = known.place == InboxEntry::Place::channel;
+    const bool again = was_channel && entry.place == InboxEntry::Place::entry;
+    if (entry.place != InboxEntry::Place::entry || was_channel) {
+      known.place = again ? InboxEntry::Place::entry_again : entry.place;
+    }
   }
   for (auto& [id, entry] : newest) {
     auto old = storage.row(change.partition, Table::inbox, id.view());
     if (!old) return old.error();
+    if (entry.place == InboxEntry::Place::channel) {
+      change.rows.push_back({.table = Table::channels,
+                             .key = id.string(),
+                             .value = protocol::encode_row(protocol::NumberRow{entry.row.head})});
+      if (!*old) continue;
+      auto row = protocol::decode_row<protocol::InboxRow>(*(*old)->value);
+      if (!row) return row.error();
+      change.rows.push_back({.table = Table::inbox, .key = id.string()});
+      change.rows.push_back({.table = Table::inbox_order, .key = order_key(id, row->age)});
+      continue;
+    }
+    if (entry.place == InboxEntry::Place::entry_again) {
+      change.rows.push_back({.table = Table::channels, .key = id.string()});
+    }
     if (*old) {
       auto row = protocol::decode_row<protocol::InboxRow>(*(*old)->value);
       if (!row) return row.error();
       if (row->head >= entry.row.head && row->batch >= entry.row.batch) continue;
-      change.rows.push_back({.table = Table::inbox_order, .key = order_key({id, *row})});
+      change.rows.push_back({.table = Table::inbox_order, .key = order_key(id, row->age)});
       entry.row.head = std::max(entry.row.head, row->head);
       entry.row.age = std::max(entry.row.age, row->age);
     }
     change.rows.push_back({.table = Table::inbox, .key = id.string(), .value = protocol::encode_row(entry.row)});
-    change.rows.push_back({.table = Table::inbox_order, .key = order_key(entry), .value = Bytes()});
+    change.rows.push_back({.table = Table::inbox_order, .key = order_key(id, entry.row.age), .value = Bytes()});
   }
   return change;
 }
@@ -119,7 +155,25 @@ Result<std::uint64_t> noted_to(Storage& storage, std::vector<Row>& rows) {
   return least.value_or(0);
 }
 
-Status entries_of(Storage& storage, const std::string& partition, Seq head, std::uint64_t batch,
+// A member's entry after a crash: what came after he left is not for him.
+Status entry_of(Storage& storage, const std::string& partition, const ConversationId& id, const UserId& user,
+                const protocol::MemberRow& member, InboxEntry entry,
+                std::map<UserId, std::vector<InboxEntry>>& entries) {
+  const Seq left = member.former && !member.intervals.empty() ? member.intervals.back().to : 0;
+  if (left != 0 && left < entry.row.head) {  // as old as his leaving
+    auto leaving = read_event(storage, partition, left);
+    if (!leaving) return leaving.error();
+    auto record = *leaving ? protocol::decode_record(**leaving) : Error{ErrorCode::corruption, "trimmed", {}};
+    if (!record) return {};
+    entry.row = {left, entry.row.batch, record->origin.age};
+  }
+  if (member.former && entry.place == InboxEntry::Place::channel) entry.place = InboxEntry::Place::entry_again;
+  entry.conversation = id;
+  entries[user].push_back(std::move(entry));
+  return {};
+}
+
+Status entries_of(Storage& storage, const std::string& partition, Seq head, std::uint64_t after, std::uint64_t batch,
                   std::map<UserId, std::vector<InboxEntry>>& entries) {
   auto id = ConversationId::make(std::string_view(partition).substr(2));
   if (!id) return Error{ErrorCode::corruption, "the feed names a conversation without an id"};
@@ -131,26 +185,41 @@ Status entries_of(Storage& storage, const std::string& partition, Seq head, std:
     if (!record) return record.error();
     age = record->origin.age;
   }
-  std::string after;
+  auto settings = storage.row(partition, Table::settings, settings_row);
+  if (!settings) return settings.error();
+  protocol::ConversationRow conversation;
+  if (*settings) {
+    auto row = protocol::decode_row<protocol::ConversationRow>(*(*settings)->value);
+    if (!row) return row.error();
+    conversation = std::move(*row);
+  }
+  using Place = InboxEntry::Place;
+  InboxEntry entry{.row = {head, batch, age}};
+  if (conversation.crossed != 0) entry.place = conversation.on_read ? Place::channel : Place::entry_again;
+  if (conversation.on_read) {
+    auto covered = covered_by(storage, partition, after, head);
+    if (!covered) return covered.error();
+    if (*covered >= conversation.crossed) {  // only who came or went since
+      auto moved = members_moved(storage, partition, *covered, head);
+      if (!moved) return moved.error();
+      for (const Participant& each : *moved) {
+        if (Status put = entry_of(storage, partition, *id, each.user, each.row, entry, entries); !put) return put;
+      }
+      return {};
+    }
+  }
+  std::string next;
   do {
-    auto page = storage.rows(partition, Table::members, after, whole_pages);
+    auto page = storage.rows(partition, Table::members, next, whole_pages);
     if (!page) return page.error();
     for (const Row& row : page->rows) {
       auto user = UserId::make(row.key);
       auto member = protocol::decode_row<protocol::MemberRow>(*row.value);
       if (!user || !member) return Error{ErrorCode::corruption, "a member's row is damaged"};
-      const Seq left = member->former && !member->intervals.empty() ? member->intervals.back().to : 0;
-      if (left != 0 && left < head) {  // as old as his leaving: what came after is not for him
-        auto leaving = read_event(storage, partition, left);
-        if (!leaving) return leaving.error();
-        auto record = *leaving ? protocol::decode_record(**leaving) : Error{ErrorCode::corruption, "trimmed", {}};
-        if (record) entries[*user].push_back({*id, {left, batch, record->origin.age}});
-      } else {
-        entries[*user].push_back({*id, {head, batch, age}});
-      }
+      if (Status put = entry_of(storage, partition, *id, *user, *member, entry, entries); !put) return put;
     }
-    after = std::move(page->next);
-  } while (!after.empty());
+    next = std::move(page->next);
+  } while (!next.empty());
   return {};
 }
 
@@ -191,7 +260,7 @@ Status recover_inbox(Storage& storage, std::uint64_t newest_batch, unsigned shar
   const std::uint64_t batch = newest_batch + 1;
   std::map<UserId, std::vector<InboxEntry>> entries;
   for (const auto& [partition, head] : moved) {
-    if (Status read = entries_of(storage, partition, head, batch, entries); !read) return read;
+    if (Status read = entries_of(storage, partition, head, *from, batch, entries); !read) return read;
   }
   std::vector<OwnedChange> changes;
   for (const auto& [user, list] : entries) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <shared_mutex>
 #include <utility>
 
 #include "core/hub.h"
@@ -34,6 +35,7 @@ void LocalSession::queue(Frame frame) {
   {
     std::lock_guard lock(mutex_);
     if (closed_) return;
+    queued_one();
     bytes_ += frame->size();
     core::add(core_.counters.outbox_bytes, frame->size());
     outbox_.push_back(std::move(frame));
@@ -91,9 +93,16 @@ std::optional<Push> LocalSession::take() {
   for (;;) {
     Frame frame;
     bool half = false;
+    // Nothing leaves under an old table of the host's: see core::MembershipChanges.
+    const core::MembershipChanges& changes = core_.membership_changes;
+    std::shared_lock table(changes.mutex, std::defer_lock);
+    if (hosted_since() != 0) table.lock();
     {
       std::lock_guard lock(mutex_);
-      if (outbox_.empty()) return {};
+      if (outbox_.empty()) {
+        nothing_queued();
+        return {};
+      }
       frame = std::move(outbox_.front());
       outbox_.pop_front();
       if (!closed_ || bytes_ >= frame->size()) {
@@ -103,7 +112,9 @@ std::optional<Push> LocalSession::take() {
         core::sub(core_.counters.outbox_bytes, size);
       }
     }
-    if (half || protocol::place_of(*frame).kind == protocol::PushKind::head_moved) {
+    const auto place = protocol::place_of(*frame);
+    if (table.owns_lock() && is_stale_push(place)) continue;
+    if (half || place.kind == protocol::PushKind::head_moved) {
       core_.home(options_.identity.user).post([self = shared_from_this()] {
         auto& session = static_cast<LocalSession&>(*self);
         session.taken();
@@ -119,6 +130,20 @@ std::optional<Push> LocalSession::take() {
       return std::move(*push);
     }
   }
+}
+
+bool LocalSession::is_stale_push(const protocol::PushPlace& place) {
+  const core::MembershipChanges& changes = core_.membership_changes;
+  const std::uint64_t since = hosted_since();
+  if (since == 0 || since == changes.version()) return false;
+  if (place.kind == protocol::PushKind::signal || place.kind == protocol::PushKind::checkpoint) return true;
+  if (place.kind != protocol::PushKind::event) return false;
+  const auto id = ConversationId::make(place.conversation);
+  if (!id || !changes.since(since, *id, options_.identity.user)) return false;
+  core_.home(options_.identity.user).post([self = shared_from_this(), id = *id, seq = place.seq] {
+    static_cast<LocalSession&>(*self).fall_behind(id, seq - 1);
+  });
+  return true;
 }
 
 bool LocalSession::wait(std::chrono::milliseconds time) {

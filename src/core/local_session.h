@@ -7,6 +7,7 @@
 #include <chatcore/session.h>
 
 #include "core/session.h"
+#include "protocol/codec.h"
 
 namespace chatcore {
 inline namespace v1 {
@@ -43,6 +44,7 @@ class LocalSession final : public core::Session {
   std::vector<Frame> take_queue() override;
   void put_queue(std::vector<Frame>) override;
   bool waits(const Frame&) const override;
+  bool is_stale_push(const protocol::PushPlace&);
   void tell_ready();
   void queue(Frame) override;
 

@@ -1,6 +1,7 @@
 #include "core/reader.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace chatcore {
 inline namespace v1 {
@@ -45,42 +46,75 @@ Status read_tail(Storage& storage, const std::string& partition, Log log, Seq ab
   return {};
 }
 
-// An encoded event as `reader` may see it.
-Bytes shown(const protocol::Record& record, const UserId& reader) {
-  const bool is_his = !reader.empty() && protocol::sender_in(record.event) == reader.view();
-  if (!is_his || record.origin.key.empty()) return Bytes(record.event.begin(), record.event.end());
-  return protocol::with_key(record.event, record.origin.key);
+Result<Participant> participant_of(const Row& row) {
+  auto user = UserId::make(row.key);
+  if (!user) return Error{ErrorCode::corruption, "a member's row has no user id"};
+  auto member = protocol::decode_row<protocol::MemberRow>(*row.value);
+  if (!member) return member.error();
+  return Participant{*user, std::move(*member)};
 }
-
-// A change is shown with the present state of its target, where the reader may see that.
-Result<Bytes> shown_change(Storage& storage, const std::string& partition, const protocol::Record& record,
-                           const ReadRange& range) {
-  auto event = protocol::decode<Event>(record.event);
-  if (!event) return event.error();
-  if (const auto* change = event->as<MessageChanged>()) {
-    MessageChanged with = *change;
-    if (sees(range.intervals, with.target)) {
-      auto page = storage.events(partition, Log::messages, with.target, Direction::forward, {.rows = 1});
-      if (!page) return page.error();
-      if (!page->events.empty() && page->events.front().first == with.target) {
-        auto target = protocol::decode_record(page->events.front().second);
-        if (!target) return target.error();
-        auto now = protocol::decode<Event>(target->event);
-        if (!now) return now.error();
-        if (const auto* posted = now->as<MessagePosted>()) with.now = *posted;
-      }
-    }
-    event->body = std::move(with);
-  }
-  if (event->sender == range.reader && !range.reader.empty()) event->key = record.origin.key;
-  return protocol::encode(*event);
-}
-
-PageLimit limit_of(const ReadRange& range) { return {.rows = range.limit, .bytes = range.bytes}; }
 
 }  // namespace
 
-Result<LoadedConversation> load_conversation(Storage& storage, const std::string& partition, std::uint64_t now) {
+Result<std::vector<Participant>> read_members(Storage& storage, const std::string& partition) {
+  auto rows = all_rows(storage, partition, Table::members);
+  if (!rows) return rows.error();
+  std::vector<Participant> all;
+  all.reserve(rows->size());
+  for (const Row& row : *rows) {
+    auto member = participant_of(row);
+    if (!member) return member.error();
+    all.push_back(std::move(*member));
+  }
+  return all;
+}
+
+Result<MemberRows> read_members(Storage& storage, const std::string& partition, const std::vector<UserId>& users) {
+  MemberRows found;
+  for (const UserId& user : users) {
+    auto row = storage.row(partition, Table::members, user.view());
+    if (!row) return row.error();
+    found.emplace_back(user, std::nullopt);
+    if (!*row) continue;
+    auto member = protocol::decode_row<protocol::MemberRow>(*(*row)->value);
+    if (!member) return member.error();
+    found.back().second = std::move(*member);
+  }
+  return found;
+}
+
+// Who came or went after a seq, as their rows are now.
+Result<std::vector<Participant>> members_moved(Storage& storage, const std::string& partition, Seq after, Seq head) {
+  std::vector<UserId> users;
+  for (Seq start = after + 1; start <= head;) {
+    auto page = storage.events(partition, Log::messages, start, Direction::forward, whole_pages);
+    if (!page) return page.error();
+    for (const auto& [seq, bytes] : page->events) {
+      auto record = protocol::decode_record(bytes);
+      if (!record) return record.error();
+      auto event = protocol::decode<Event>(record->event);
+      if (!event) return event.error();
+      start = seq + 1;
+      const auto* changed = event->as<MembersChanged>();
+      if (!changed) continue;
+      users.insert(users.end(), changed->joined.begin(), changed->joined.end());
+      users.insert(users.end(), changed->left.begin(), changed->left.end());
+    }
+    if (!page->more) break;
+  }
+  std::sort(users.begin(), users.end());
+  users.erase(std::unique(users.begin(), users.end()), users.end());
+  auto rows = read_members(storage, partition, users);
+  if (!rows) return rows.error();
+  std::vector<Participant> moved;
+  for (auto& [user, row] : *rows) {
+    if (row) moved.push_back({user, std::move(*row)});
+  }
+  return moved;
+}
+
+Result<LoadedConversation> load_conversation(Storage& storage, const std::string& partition, std::uint64_t now,
+                                             std::optional<Seq> known) {
   LoadedConversation loaded;
   auto head = storage.events(partition, Log::messages, 1, Direction::forward, {.rows = 1});
   if (!head) return head.error();
@@ -88,20 +122,21 @@ Result<LoadedConversation> load_conversation(Storage& storage, const std::string
   loaded.oldest = head->oldest;
   auto settings = storage.row(partition, Table::settings, settings_row);
   if (!settings) return settings.error();
-  if (!*settings) return loaded;
-  loaded.exists = true;
-  auto conversation = protocol::decode_row<protocol::ConversationRow>(*(*settings)->value);
-  if (!conversation) return conversation.error();
-  loaded.conversation = std::move(*conversation);
-
-  auto members = all_rows(storage, partition, Table::members);
-  if (!members) return members.error();
-  for (const Row& row : *members) {
-    auto user = UserId::make(row.key);
-    if (!user) return Error{ErrorCode::corruption, "a member's row has no user id"};
-    auto member = protocol::decode_row<protocol::MemberRow>(*row.value);
-    if (!member) return member.error();
-    loaded.members.push_back({*user, std::move(*member)});
+  loaded.exists = settings->has_value();
+  if (!loaded.exists && loaded.head == 0) return loaded;
+  if (loaded.exists) {
+    auto conversation = protocol::decode_row<protocol::ConversationRow>(*(*settings)->value);
+    if (!conversation) return conversation.error();
+    loaded.conversation = std::move(*conversation);
+  }
+  if (!loaded.conversation.on_read) {
+    auto members = read_members(storage, partition);
+    if (!members) return members.error();
+    loaded.members = std::move(*members);
+  } else if (known && *known < loaded.head) {
+    auto moved = members_moved(storage, partition, *known, loaded.head);
+    if (!moved) return moved.error();
+    loaded.members = std::move(*moved);
   }
 
   auto blocks = all_rows(storage, partition, Table::keys);
@@ -135,12 +170,54 @@ Result<std::optional<Bytes>> read_event(Storage& storage, const std::string& par
   return std::optional<Bytes>();
 }
 
-Result<ReadPage> read_messages(Storage& storage, const std::string& partition, const ReadRange& range) {
+namespace {
+
+// A change is shown with the present state of its target, to who may see that.
+Status add_target(Storage& storage, const std::string& partition, StoredPage::Item& item) {
+  auto event = protocol::decode<Event>(item.event);
+  if (!event) return event.error();
+  const auto* change = event->as<MessageChanged>();
+  if (!change) return {};
+  MessageChanged with = *change;
+  item.target = with.target;
+  auto page = storage.events(partition, Log::messages, with.target, Direction::forward, {.rows = 1});
+  if (!page) return page.error();
+  if (page->events.empty() || page->events.front().first != with.target) return {};
+  auto target = protocol::decode_record(page->events.front().second);
+  if (!target) return target.error();
+  auto now = protocol::decode<Event>(target->event);
+  if (!now) return now.error();
+  if (const auto* posted = now->as<MessagePosted>()) with.now = *posted;
+  event->body = std::move(with);
+  item.blind = std::exchange(item.event, protocol::encode(*event));
+  return {};
+}
+
+Result<StoredPage::Item> item_of(Seq seq, const Bytes& bytes) {
+  auto record = protocol::decode_record(bytes);
+  if (!record) return record.error();
+  StoredPage::Item item{.seq = seq, .event = Bytes(record->event.begin(), record->event.end())};
+  if (!record->origin.key.empty()) {
+    if (auto sender = UserId::make(protocol::sender_in(record->event))) {
+      item.sender = *sender;
+      item.key = std::move(record->origin.key);
+    }
+  }
+  return item;
+}
+
+void put(StoredPage& page, StoredPage::Item item) {
+  page.bytes += sizeof item + item.event.size() + item.blind.size() + item.key.source.size();
+  page.items.push_back(std::move(item));
+}
+
+PageLimit limit_of(const PageRange& range) { return {.rows = range.limit, .bytes = range.bytes}; }
+
+Result<StoredPage> read_history(Storage& storage, const std::string& partition, const PageRange& range) {
   const bool forward = range.direction == Direction::forward;
   auto page = storage.events(partition, Log::messages, range.start, range.direction, limit_of(range));
   if (!page) return page.error();
-  ReadPage read;
-  read.oldest = page->oldest;
+  StoredPage read{.oldest = page->oldest, .head = range.head};
   Seq last = 0;
   for (auto& [seq, bytes] : page->events) {
     if (seq > range.head) {
@@ -148,9 +225,9 @@ Result<ReadPage> read_messages(Storage& storage, const std::string& partition, c
       continue;
     }
     last = seq;
-    auto record = protocol::decode_record(bytes);
-    if (!record) return record.error();
-    if (sees(range.intervals, seq)) read.events.emplace_back(seq, shown(*record, range.reader));
+    auto item = item_of(seq, bytes);
+    if (!item) return item.error();
+    put(read, std::move(*item));
   }
   // A page that its limit ended reaches to its last event; another one to the end of the log.
   if (forward) {
@@ -165,10 +242,8 @@ Result<ReadPage> read_messages(Storage& storage, const std::string& partition, c
   return read;
 }
 
-Result<ReadPage> read_all(Storage& storage, const std::string& partition, const ReadRange& range) {
-  ReadPage read;
-  read.covers_from = range.start;
-  read.covers_to = range.head;
+Result<StoredPage> read_happened(Storage& storage, const std::string& partition, const PageRange& range) {
+  StoredPage read{.covers_from = range.start, .covers_to = range.head, .head = range.head};
   Events merged;
   std::vector<Seq> changes;
   for (const Log log : {Log::messages, Log::changes}) {
@@ -186,25 +261,55 @@ Result<ReadPage> read_all(Storage& storage, const std::string& partition, const 
   std::size_t size = 0;
   for (auto& [seq, bytes] : merged) {
     if (seq > read.covers_to) break;
-    auto record = protocol::decode_record(bytes);
-    if (!record) return record.error();
-    if (sees(range.intervals, seq)) {
-      if (std::binary_search(changes.begin(), changes.end(), seq)) {
-        auto change = shown_change(storage, partition, *record, range);
-        if (!change) return change.error();
-        read.events.emplace_back(seq, std::move(*change));
-      } else {
-        read.events.emplace_back(seq, shown(*record, range.reader));
-      }
-      size += read.events.back().second.size();
+    auto item = item_of(seq, bytes);
+    if (!item) return item.error();
+    if (std::binary_search(changes.begin(), changes.end(), seq)) {
+      if (Status added = add_target(storage, partition, *item); !added) return added.error();
     }
-    if (read.events.size() >= range.limit || size >= range.bytes) {
+    size += item->event.size();
+    put(read, std::move(*item));
+    if (read.items.size() >= range.limit || size >= range.bytes) {
       read.covers_to = seq;
       break;
     }
   }
   read.more = read.covers_to < range.head;
   return read;
+}
+
+}  // namespace
+
+Result<StoredPagePtr> read_stored(Storage& storage, const std::string& partition, const PageRange& range) {
+  auto page = (range.with_changes ? read_happened : read_history)(storage, partition, range);
+  if (!page) return page.error();
+  return std::make_shared<const StoredPage>(std::move(*page));
+}
+
+ReadPage shown_to(const ReadRange& range, const StoredPage& page) {
+  ReadPage read{.covers_from = page.covers_from,
+                .covers_to = std::min(page.covers_to, range.head),
+                .oldest = page.oldest,
+                .more = page.more};
+  if (range.direction == Direction::forward) read.more = read.covers_to < range.head;
+  for (const StoredPage::Item& item : page.items) {
+    if (item.seq > range.head || !sees(range.intervals, item.seq)) continue;
+    const Bytes& event =
+        item.target != 0 && !item.blind.empty() && !sees(range.intervals, item.target) ? item.blind : item.event;
+    const bool is_his = !item.key.empty() && item.sender == range.reader;
+    read.events.emplace_back(item.seq, is_his ? protocol::with_key(event, item.key) : event);
+  }
+  return read;
+}
+
+Result<ReadPage> read_messages(Storage& storage, const std::string& partition, const ReadRange& range) {
+  auto page = read_stored(storage, partition,
+                          {.start = range.start,
+                           .direction = range.direction,
+                           .head = range.head,
+                           .limit = range.limit,
+                           .bytes = range.bytes});
+  if (!page) return page.error();
+  return shown_to(range, **page);
 }
 
 Result<Seq> covered_by(Storage& storage, const std::string& partition, std::uint64_t batch, Seq head) {

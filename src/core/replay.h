@@ -13,7 +13,7 @@ namespace core {
 // that what he read and what he will be published to meet without a hole.
 class Replay {
  public:
-  explicit Replay(const UserId& user) : user_(user) {}
+  Replay(const UserId& user, Standing standing) : user_(user), standing_(std::move(standing)) {}
 
   void collect(const std::vector<Publication>&);
 
@@ -22,6 +22,7 @@ class Replay {
 
  private:
   const UserId user_;
+  Standing standing_;  // as he was when it began; who comes or goes meanwhile stands in the publications
 };
 
 }  // namespace core

@@ -2,6 +2,7 @@
 #include <utility>
 
 #include <chatcore/auth.h>
+#include <chatcore/membership.h>
 #include <chatcore/options.h>
 #include <chatcore/storage.h>
 #include <chatcore/transport.h>
@@ -14,6 +15,7 @@ namespace chatcore {
 inline namespace v1 {
 
 Authenticator::~Authenticator() = default;
+Membership::~Membership() = default;
 Clock::~Clock() = default;
 Storage::~Storage() = default;
 Connection::~Connection() = default;

@@ -1,7 +1,11 @@
 #include "core/session.h"
 
+#include <algorithm>
+#include <mutex>
+#include <shared_mutex>
 #include <utility>
 
+#include "core/ask_host.h"
 #include "core/hub.h"
 #include "core/inbox.h"
 #include "core/shard.h"
@@ -19,11 +23,14 @@ bool Session::begin(Shard& home, const Identity& identity, const std::optional<C
   identity_ = identity;
   begun_at_ = queued_batch_ = taken_batch_ = home.hub().complete_to();
   home.hub().join(shared_from_this());
-  if (!resume || resume->empty()) return true;
-  const std::optional<Place> place = to_place(*resume);
-  if (!place || place->epoch != core_.epoch || place->batch > core_.store->last_batch()) return false;
+  const bool resumes = resume && !resume->empty();
+  const std::optional<Place> place = resumes ? to_place(*resume) : std::nullopt;
+  if (!place || place->epoch != core_.epoch || place->batch > core_.store->last_batch()) {
+    catch_up_from(begun_at_, true);
+    return !resumes;
+  }
   queued_batch_ = taken_batch_ = place->batch;
-  catch_up_from(place->batch);
+  catch_up_from(place->batch, false);
   return true;
 }
 
@@ -34,6 +41,18 @@ void Session::end() {
   notices_.reset();
   home_ = nullptr;
 }
+
+namespace {
+
+constexpr std::chrono::milliseconds look_again_after{1000};
+
+// So that not all who are told of something read it at once: about 10,000 a second.
+std::chrono::milliseconds spread_of(const Core& core, const Session::Seen* seen) {
+  const std::size_t readers = seen ? seen->followers * core.shards.size() : 0;
+  return std::chrono::milliseconds(readers < 100 ? 0 : std::min<std::size_t>(readers / 10, 10'000));
+}
+
+}  // namespace
 
 // ---- what is pushed
 
@@ -59,25 +78,44 @@ bool Session::make_room_for(std::size_t bytes) {
   return false;
 }
 
-bool Session::deliver(const ConversationId& conversation, const Publication& publication) {
+bool Session::is_stale(std::uint64_t asked_at, const ConversationId& id) const {
+  const MembershipChanges& changes = core_.membership_changes;
+  if (asked_at == changes.version()) return false;
+  std::shared_lock lock(changes.mutex);
+  return changes.since(asked_at, id, identity_.user);
+}
+
+void Session::stands_on(std::uint64_t asked_at) { stands_on_ = asked_at; }
+
+void Session::queued_one() {
+  const std::uint64_t asked_at = std::exchange(stands_on_, 0), since = hosted_since();
+  if (asked_at != 0 && (since == 0 || asked_at < since)) hosted_since_.store(asked_at, std::memory_order_relaxed);
+}
+
+bool Session::deliver(const ConversationId& id, const Publication& publication, const Seen* seen) {
   if (catch_up_) {
     if (catch_up_->listing) {
-      catch_up_->noted.insert(conversation);
+      catch_up_->noted.insert(id);
       return false;
     }
-    if (catch_up_->behind.contains(conversation)) return false;
+    if (catch_up_->behind.contains(id)) return false;
+  }
+  const std::uint64_t asked_at = seen ? seen->asked_at : publication.asked_at;
+  if (publication.unseen_from || (publication.asked_at != 0 && is_stale(asked_at, id))) {
+    fall_behind(id, publication.unseen_from.value_or(publication.seq - 1));
+    return false;
   }
   // The session that it came through has the acknowledgement.
   if (publication.session != id_) {
-    if (notices_ && notices_->contains(conversation)) {
-      notify(conversation, publication.seq);
+    if (publication.notify_only || (notices_ && notices_->contains(id))) {
+      notify(id, publication.seq, publication.notify_only ? spread_of(core_, seen) : std::chrono::milliseconds(0));
     } else {
-      Frame frame = publication.shown_to(identity_.user);
-      // Where this very conversation collapses for it, the notice brings it.
+      Frame frame = publication.shown_to(identity_.user, seen ? seen->intervals : nullptr);
       if (!make_room_for(frame->size())) return false;
-      if (notices_ && notices_->contains(conversation)) {
-        notify(conversation, publication.seq);
+      if (notices_ && notices_->contains(id)) {  // it is the one that collapsed to make room
+        notify(id, publication.seq);
       } else if (!catch_up_ || !catch_up_->listing) {
+        stands_on(asked_at);
         push(std::move(frame));
       }
     }
@@ -85,8 +123,13 @@ bool Session::deliver(const ConversationId& conversation, const Publication& pub
   return !std::exchange(delivered_, true) && !catch_up_;
 }
 
-bool Session::show(const Frame& frame) {
-  if (half_full()) return false;
+bool Session::follows(const ConversationId& id) const {
+  return std::any_of(follows_.begin(), follows_.end(), [&](const Follow& f) { return f.conversation == id; });
+}
+
+bool Session::show(const Frame& frame, const ConversationId& id, std::uint64_t asked_at) {
+  if (half_full() || (asked_at != 0 && is_stale(asked_at, id))) return false;
+  stands_on(asked_at);
   push(frame);
   return true;
 }
@@ -145,7 +188,30 @@ void Session::fall_back() {
   put_queue(std::move(queued));
   checkpoint_.reset();
   notices_.reset();
-  catch_up_from(queued_batch_);
+  catch_up_from(queued_batch_, false);
+}
+
+// A push that stands on what the host's table said before it changed does not leave: its conversation is read again, as
+// far as he may see it now.
+void Session::drop_stale() {
+  const MembershipChanges& changes = core_.membership_changes;
+  const std::uint64_t since = hosted_since(), version = changes.version();
+  if (since == 0 || since == version) return;
+  if (checkpoint_ && waits(checkpoint_)) queued_batch_ = taken_batch_;  // it may cover what goes
+  std::vector<Frame> queued = take_queue();
+  std::vector<std::pair<ConversationId, Seq>> dropped;
+  std::erase_if(queued, [&](const Frame& frame) {
+    const auto place = protocol::place_of(*frame);
+    if (place.kind == protocol::PushKind::signal || frame == checkpoint_) return true;
+    if (place.kind != protocol::PushKind::event) return false;
+    const auto id = ConversationId::make(place.conversation);
+    if (!id || !changes.since(since, *id, identity_.user)) return false;
+    dropped.emplace_back(*id, place.seq);
+    return true;
+  });
+  put_queue(std::move(queued));
+  hosted_since_.store(version, std::memory_order_relaxed);
+  for (const auto& [id, seq] : dropped) fall_behind(id, seq - 1);
 }
 
 void Session::live(const ConversationId& id, Seq to) {
@@ -156,38 +222,103 @@ void Session::live(const ConversationId& id, Seq to) {
 
 // ---- catching up
 
-// What changed since then stands in the user's inbox entries once they are written; what is published from now on is
-// noted. So nothing lies between the two.
-void Session::catch_up_from(std::uint64_t batch) {
-  catch_up_ = std::make_unique<CatchUp>(CatchUp{.number = ++catch_ups_, .batch = batch});
+void Session::catch_up_from(std::uint64_t batch, bool is_new) {
+  catch_up_ = std::make_unique<CatchUp>(CatchUp{.number = ++catch_ups_, .batch = batch, .is_new = is_new});
   list_changed();
 }
 
+// What changed since then stands in the user's inbox entries once they are written; what is published from now on is
+// noted. So nothing lies between the two. One who begins only has to find what he follows.
 void Session::list_changed() {
+  if (catch_up_->is_new) {
+    note_unwritten();
+    return read_changed();
+  }
   home_->inbox().flush_then([self = shared_from_this(), number = catch_ups_](Status flushed) {
     if (!self->home_ || !self->catch_up_ || self->catch_up_->number != number) return;
     // Where they can't be written, on a full disk, memory knows them: who only reads is not turned away.
-    if (!flushed) {
-      for (const ConversationId& id : self->home_->inbox().unwritten(self->identity_.user)) {
-        self->catch_up_->noted.insert(id);
-      }
-    }
-    self->core_.store->read(
-        *self->home_,
-        [user = self->identity_.user, batch = self->catch_up_->batch](Storage& storage) {
-          return changed_since(storage, user, batch);
-        },
-        [self, number](Result<std::vector<ConversationId>> changed) { self->listed(number, std::move(changed)); });
+    if (!flushed) self->note_unwritten();
+    self->read_changed();
   });
+}
+
+void Session::note_unwritten() {
+  for (const ConversationId& id : home_->inbox().unwritten(identity_.user)) catch_up_->noted.insert(id);
+}
+
+void Session::read_changed() {
+  core_.store->read(
+      *home_,
+      [user = identity_.user, batch = catch_up_->batch,
+       is_new = catch_up_->is_new](Storage& storage) -> Result<std::vector<ConversationId>> {
+        auto places = channels_of(storage, user);
+        if (!places || is_new) return places;
+        auto changed = changed_since(storage, user, batch);
+        if (!changed) return changed;
+        places->insert(places->end(), changed->begin(), changed->end());
+        return places;
+      },
+      [self = shared_from_this(), number = catch_ups_](Result<std::vector<ConversationId>> changed) {
+        if (!changed) return self->listed(number, std::move(changed));
+        self->ask_places(number, std::move(*changed));
+      });
+}
+
+// And those that the host's table knows.
+void Session::ask_places(std::uint64_t number, std::vector<ConversationId> changed) {
+  if (!home_ || !core_.membership) return listed(number, std::move(changed));
+  ask_host<std::vector<ConversationId>>(
+      *home_, [&](auto done) { core_.membership->conversations(identity_.user, std::move(done)); },
+      [self = shared_from_this(), number,
+       changed = std::move(changed)](Result<std::vector<ConversationId>> places) mutable {
+        if (!places) return self->listed(number, places.error());
+        changed.insert(changed.end(), places->begin(), places->end());
+        self->listed(number, std::move(changed));
+      });
 }
 
 void Session::listed(std::uint64_t number, Result<std::vector<ConversationId>> changed) {
   if (!home_ || !catch_up_ || catch_up_->number != number) return;
-  if (!changed) return close(changed.error());
-  for (const ConversationId& id : *changed) catch_up_->behind.emplace(id, std::nullopt);
-  for (const ConversationId& id : catch_up_->noted) catch_up_->behind.emplace(id, std::nullopt);
+  if (!changed && !catch_up_->is_new) return close(changed.error());
+  catch_up_->places_missing = !changed;
+  if (!changed) {
+    home_->after(look_again_after, [weak = weak_from_this(), number] {
+      const auto self = weak.lock();
+      if (self && self->home_ && self->catch_up_ && self->catch_up_->number == number) self->read_changed();
+    });
+    changed = std::vector<ConversationId>();
+  }
+  for (const ConversationId& id : *changed) catch_up_->behind.try_emplace(id);
+  for (const ConversationId& id : catch_up_->noted) catch_up_->behind.try_emplace(id);
   catch_up_->noted.clear();
   catch_up_->listing = false;
+  next_page();
+}
+
+void Session::look_for_places() {
+  if (!home_ || !core_.membership) return;
+  ask_host<std::vector<ConversationId>>(
+      *home_, [&](auto done) { core_.membership->conversations(identity_.user, std::move(done)); },
+      [self = shared_from_this()](Result<std::vector<ConversationId>> places) {
+        // What he is not told of now he finds when he comes back; who follows is asked about before each push anyway.
+        if (!places || !self->home_) return;
+        for (const ConversationId& id : *places) {
+          if (!self->follows(id)) self->fall_behind(id, std::nullopt);
+        }
+      });
+}
+
+void Session::fall_behind(const ConversationId& id, std::optional<Seq> after) {
+  if (!home_) return;
+  if (!catch_up_) {
+    catch_up_ = std::make_unique<CatchUp>(
+        CatchUp{.number = ++catch_ups_, .batch = home_->hub().complete_to(), .listing = false});
+  }
+  const auto [behind, is_new] = catch_up_->behind.try_emplace(id, CatchUp::Behind{after, 0});
+  if (!is_new && after && behind->second.after && *after < *behind->second.after) {
+    behind->second.after = after;
+    ++behind->second.asked;
+  }
   next_page();
 }
 
@@ -195,44 +326,58 @@ void Session::listed(std::uint64_t number, Result<std::vector<ConversationId>> c
 void Session::next_page() {
   if (!catch_up_ || catch_up_->listing || catch_up_->waiting || half_full()) return;
   if (catch_up_->behind.empty()) {
+    if (catch_up_->places_missing) return;
+    const bool has_moved = !catch_up_->is_new || delivered_;
     catch_up_.reset();
-    delivered_ = true;
-    return home_->hub().checkpoint_now(*this);
+    delivered_ = has_moved;
+    if (has_moved) home_->hub().checkpoint_now(*this);
+    return;
   }
   catch_up_->waiting = true;
-  const auto& [conversation, after] = *catch_up_->behind.begin();
+  const auto& [conversation, behind] = *catch_up_->behind.begin();
   Shard& shard = core_.home(conversation);
-  shard.post([&shard, self = shared_from_this(), home = home_, number = catch_ups_, id = conversation,
-              from = ReplayFrom{after, catch_up_->batch}]() mutable {
-    shard.conversations().get(id)->replay({.user = self->identity_.user}, from,
-                                          [self, home, number, id](Result<Replayed> replayed) {
-                                            home->post([self, number, id, replayed = std::move(replayed)]() mutable {
-                                              self->page(number, id, std::move(replayed));
-                                            });
-                                          });
+  shard.post([&shard, self = shared_from_this(), home = home_, number = catch_ups_, asked = behind.asked,
+              id = conversation, from = ReplayFrom{behind.after, catch_up_->batch}]() mutable {
+    shard.conversations().get(id)->replay(
+        {.user = self->identity_.user}, from, [self, home, number, asked, id](Result<Replayed> replayed) {
+          home->post([self, number, asked, id, replayed = std::move(replayed)]() mutable {
+            self->page(number, asked, id, std::move(replayed));
+          });
+        });
   });
 }
 
-void Session::page(std::uint64_t number, const ConversationId& id, Result<Replayed> replayed) {
+void Session::page(std::uint64_t number, unsigned asked, const ConversationId& id, Result<Replayed> replayed) {
   if (!home_ || !catch_up_ || catch_up_->number != number) return;
+  catch_up_->waiting = false;
+  const auto behind = catch_up_->behind.find(id);
+  if (behind == catch_up_->behind.end() || behind->second.asked != asked) return next_page();
   if (!replayed && replayed.error().code == ErrorCode::no_such_conversation) replayed = Replayed{.live = true};
   if (!replayed) return close(replayed.error());
+  if (replayed->asked_at != 0 && is_stale(replayed->asked_at, id)) return next_page();  // once more
   for (auto& [seq, frame] : replayed->frames) {
-    if (half_full()) {  // goes on from here once there is room
-      catch_up_->waiting = false;
-      return;
-    }
+    if (half_full()) return;  // goes on from here once there is room
+    stands_on(replayed->asked_at);
+    delivered_ = true;
     push(std::move(frame));
     if (overflowed_ || !catch_up_ || catch_up_->number != number) return;
-    catch_up_->behind[id] = seq;
+    behind->second.after = seq;
   }
-  catch_up_->waiting = false;
+  behind->second.after = replayed->covers_to;
   if (replayed->live) {
-    catch_up_->behind.erase(id);
-  } else {
-    catch_up_->behind[id] = replayed->covers_to;
+    catch_up_->behind.erase(behind);
+    read_to_the_end(id, *replayed);
   }
   next_page();
+}
+
+void Session::read_to_the_end(const ConversationId& id, const Replayed& replayed) {
+  if (replayed.follow) {
+    home_->hub().follow(shared_from_this(), id, replayed.intervals, replayed.asked_at);
+  } else {
+    home_->hub().unfollow(*this, id);
+  }
+  if (replayed.notice) notify(id, replayed.head);
 }
 
 void Session::room() { next_page(); }

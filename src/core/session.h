@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <deque>
 #include <memory>
@@ -31,14 +32,32 @@ class Session : public std::enable_shared_from_this<Session> {
 
   // An event, from the hub. A conversation that is still being caught up with is left out: the replay brings it. True:
   // the first one since the last checkpoint.
-  bool deliver(const ConversationId&, const Publication&);
-  // Something that is never stored: dropped where half the outbox is full. False: dropped.
-  bool show(const Frame&);
+  // `seen`: of one who follows it.
+  struct Seen {
+    const Intervals* intervals = nullptr;
+    std::uint64_t asked_at = 0;
+    std::size_t followers = 0;  // here
+  };
+  bool deliver(const ConversationId&, const Publication&, const Seen* = nullptr);
+  // Something that is never stored: dropped where half the outbox is full. False: dropped. `asked_at`: see Publication.
+  bool show(const Frame&, const ConversationId&, std::uint64_t asked_at);
   // Everything up to this batch is in the outbox, or the reader is told to pull it.
   void checkpoint(const Frame&, std::uint64_t batch);
   bool wants_checkpoint() const { return delivered_ && !catch_up_; }
   // A pull brought everything of a conversation up to `to`, and its shard says that what follows is published.
   void live(const ConversationId&, Seq to);
+  // A conversation has to be read again, from that seq; empty: from now on.
+  void fall_behind(const ConversationId&, std::optional<Seq> after);
+  // The host's table has changed for its user: in which conversations of it is he now?
+  void look_for_places();
+
+  // The conversations it follows, and where it stands among those who do; kept by the hub.
+  struct Follow {
+    ConversationId conversation{};
+    std::size_t at = 0;
+  };
+  std::vector<Follow>& follows() { return follows_; }
+  bool follows(const ConversationId&) const;
 
   // Sends what is queued; from the shard, once a turn.
   virtual void flush(Shard& at) = 0;
@@ -66,6 +85,13 @@ class Session : public std::enable_shared_from_this<Session> {
   void room();       // there is room again: goes on catching up
   bool has_notices() const { return notices_ != nullptr; }
 
+  // What is queued that stands on the host's table: since which version of it, 0: nothing is.
+  std::uint64_t hosted_since() const { return hosted_since_.load(std::memory_order_relaxed); }
+  void queued_one();  // by who queues, under the lock of the queue if it has one
+  void nothing_queued() { hosted_since_.store(0, std::memory_order_relaxed); }
+  // With MembershipChanges::mutex: takes out of the queue what may no longer be shown. It is looked up anew.
+  void drop_stale();
+
   const std::shared_ptr<Core> keep_;  // links and handles may outlive the engine
   Core& core_;
   Shard* home_ = nullptr;  // once begun
@@ -77,16 +103,28 @@ class Session : public std::enable_shared_from_this<Session> {
   struct CatchUp {
     std::uint64_t number{};  // what an earlier one asked for is not for this one
     std::uint64_t batch{};
-    bool listing = true;  // what changed is not known yet: what is published now is noted
+    bool is_new = false;          // it begins now: only what it follows has to be found
+    bool places_missing = false;  // they could not be read: it goes on without, and without a checkpoint, for now
+    bool listing = true;          // what changed is not known yet: what is published now is noted
     std::unordered_set<ConversationId> noted{};
-    std::unordered_map<ConversationId, std::optional<Seq>> behind{};  // and up to where they have been read
-    bool waiting = false;                                             // for a page
+    struct Behind {
+      std::optional<Seq> after{};  // up to where it has been read
+      unsigned asked = 0;          // a page that was asked for before this is too late
+    };
+    std::unordered_map<ConversationId, Behind> behind{};
+    bool waiting = false;  // for a page
   };
-  void catch_up_from(std::uint64_t batch);
+  void catch_up_from(std::uint64_t batch, bool is_new);
   void list_changed();
+  void note_unwritten();
+  void read_changed();
+  void ask_places(std::uint64_t number, std::vector<ConversationId> changed);
   void listed(std::uint64_t number, Result<std::vector<ConversationId>>);
   void next_page();
-  void page(std::uint64_t number, const ConversationId&, Result<Replayed>);
+  void page(std::uint64_t number, unsigned asked, const ConversationId&, Result<Replayed>);
+  void read_to_the_end(const ConversationId&, const Replayed&);
+  bool is_stale(std::uint64_t asked_at, const ConversationId&) const;
+  void stands_on(std::uint64_t asked_at);
 
   bool make_room_for(std::size_t bytes);
   void collapse(std::size_t needed);
@@ -101,6 +139,9 @@ class Session : public std::enable_shared_from_this<Session> {
   std::uint64_t queued_batch_ = 0, taken_batch_ = 0;  // of that one, and of one that surely has left the outbox
   bool delivered_ = false;                            // since the last checkpoint
   bool overflowed_ = false;
+  std::atomic<std::uint64_t> hosted_since_{0};
+  std::uint64_t stands_on_ = 0;  // what is queued next
+  std::vector<Follow> follows_;
 };
 
 }  // namespace core

@@ -6,6 +6,7 @@
 #include "core/conversation.h"
 #include "core/hub.h"
 #include "core/inbox.h"
+#include "core/pages.h"
 #include "core/session.h"
 #include "core/store.h"
 
@@ -35,6 +36,7 @@ Shard::Shard(Core& core, unsigned index)
       index_(index),
       conversations_(std::make_unique<Conversations>(*this)),
       inbox_(std::make_unique<Inbox>(*this)),
+      pages_(std::make_unique<Pages>(*this)),
       hub_(std::make_unique<Hub>(*this)) {}
 
 Shard::~Shard() = default;
@@ -266,6 +268,7 @@ void Shard::drop_all() {
   hub_->clear();
   conversations_->clear();
   inbox_->clear();
+  pages_->clear();
   in_order_.clear();
 }
 

@@ -20,6 +20,7 @@ class Conversation;
 class Conversations;
 class Hub;
 class Inbox;
+class Pages;
 class Session;
 
 // An executor that one thread runs at a time, and the state that only it may touch. It works in turns: up to 64
@@ -64,6 +65,7 @@ class Shard {
   Conversations& conversations() { return *conversations_; }
   Hub& hub() { return *hub_; }
   Inbox& inbox() { return *inbox_; }
+  Pages& pages() { return *pages_; }
   InOrder& in_order() { return in_order_; }
 
   // When nothing runs any more: drops everything that waits, which answers it; what comes later is dropped at once.
@@ -104,6 +106,7 @@ class Shard {
   InOrder in_order_;
   std::unique_ptr<Conversations> conversations_;
   std::unique_ptr<Inbox> inbox_;
+  std::unique_ptr<Pages> pages_;
   std::unique_ptr<Hub> hub_;
 };
 

@@ -94,8 +94,8 @@ bool Conversation::knows_now(std::span<const UserId> users) const {
            std::all_of(users.begin(), users.end(), [&](const UserId& u) { return u.empty() || known_.has(u); });
   }
   if (!host_known_) return false;
-  if (asked_at_ == changes.version()) return true;
   if (!durable_.on_read) {
+    if (asked_at_ == changes.version()) return true;
     if (changes.since(asked_at_, id_)) return false;
     const auto named = changes.users_since(asked_at_);
     return named && named->empty();

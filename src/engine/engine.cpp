@@ -46,6 +46,8 @@ Result<Endpoint> Engine::listen(std::unique_ptr<Transport> transport) { return c
 PollResult Engine::poll(std::chrono::microseconds budget) noexcept { return core_->poll(budget); }
 void Engine::run() noexcept { core_->run(); }
 Status Engine::stop(std::chrono::milliseconds deadline) noexcept { return core_->stop(deadline); }
+void Engine::membership_changed(const ConversationId& id) { core_->membership_changed(id); }
+void Engine::membership_changed(const UserId& user) { core_->membership_changed(user); }
 Stats Engine::stats() const noexcept { return core_->stats(); }
 
 // ---- Session

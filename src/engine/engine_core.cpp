@@ -88,6 +88,10 @@ Status check(const EngineOptions& options) {
   if (limits.group_members > limits.frame_bytes / 256) {
     return invalid("Limits::group_members: at most frame_bytes / 256, so that an event that names them fits a frame");
   }
+  if (limits.fan_out_on_read == 0 || limits.fan_out_on_write >= limits.fan_out_on_read) {
+    return invalid("Limits::fan_out_on_write: less than fan_out_on_read, which is at least 1");
+  }
+  if (options.membership_deadline.count() <= 0) return invalid("EngineOptions::membership_deadline: more than 0");
   if (limits.outbox_bytes < 2 * limits.frame_bytes) {
     return invalid("Limits::outbox_bytes: at least twice frame_bytes");
   }
@@ -113,6 +117,7 @@ Result<std::shared_ptr<EngineCore>> EngineCore::open(EngineOptions options) {
 EngineCore::EngineCore(EngineOptions& options)
     : core_(std::make_shared<core::Core>()),
       authenticator_(std::move(options.authenticator)),
+      membership_(std::move(options.membership)),
       host_wake_(std::move(options.runtime.wake)),
       thread_count_(options.threads) {
   core_->limits = options.limits;
@@ -125,6 +130,8 @@ EngineCore::EngineCore(EngineOptions& options)
   core_->random_source = std::move(options.runtime.random);
   core_->log_sink = std::move(options.runtime.log);
   core_->authenticator = authenticator_.get();
+  core_->membership = membership_.get();
+  core_->membership_deadline = options.membership_deadline;
   core_->requests = &features::wire_table;
 }
 
@@ -274,6 +281,27 @@ void EngineCore::run() {
   }
   std::unique_lock lock(mutex_);
   ended_.wait(lock, [&] { return stop_began_ || running_ == 0; });
+}
+
+// Noted first: what is given out or leaves from here on looks at it. Then whoever has to look again is told.
+void EngineCore::membership_changed(const ConversationId& id) {
+  core_->membership_changes.note(id);
+  if (!membership_ || core_->stopping) return;
+  core::Shard& home = core_->home(id);
+  home.post([&home, id] {
+    const auto conversation = home.conversations().find(id);
+    if (conversation && conversation->durable().roster) return;  // it asks when it is used; nobody follows it
+    for (auto& shard : home.core().shards) {
+      shard->post([&hub = shard->hub(), id] { hub.membership_changed(id); });
+    }
+  });
+}
+
+void EngineCore::membership_changed(const UserId& user) {
+  core_->membership_changes.note(user);
+  if (!membership_ || core_->stopping) return;
+  core::Shard& home = core_->home(user);
+  home.post([&hub = home.hub(), user] { hub.membership_changed(user); });
 }
 
 Stats EngineCore::stats() const {

@@ -32,6 +32,8 @@ class EngineCore final : public Acceptor, public std::enable_shared_from_this<En
   PollResult poll(std::chrono::microseconds budget);
   void run();
   Status stop(std::chrono::milliseconds deadline);
+  void membership_changed(const ConversationId&);
+  void membership_changed(const UserId&);
   Stats stats() const;
   bool stopped() const { return stopped_.load(); }
 
@@ -52,6 +54,7 @@ class EngineCore final : public Acceptor, public std::enable_shared_from_this<En
 
   std::shared_ptr<core::Core> core_;
   const std::unique_ptr<Authenticator> authenticator_;
+  const std::unique_ptr<Membership> membership_;
   Function<void()> host_wake_;
   const unsigned thread_count_;
   std::vector<std::unique_ptr<Loop>> loops_;  // one a thread; one for poll() where there are none

@@ -109,8 +109,8 @@ Status check_user(const Caller& by) {
 
 Role role_of(const core::Draft& draft) {
   if (draft.by().who.trusted) return Role::owner;
-  const core::Membership* member = draft.state().exists ? draft.state().roster->find(draft.by().who.user) : nullptr;
-  return member && member->active() ? member->row.role : Role{};
+  const protocol::MemberRow* member = draft.member(draft.by().who.user);
+  return member && !member->former ? member->role : Role{};
 }
 
 Status require(const core::Draft& draft, Role role) {
@@ -119,13 +119,19 @@ Status require(const core::Draft& draft, Role role) {
   return Error{ErrorCode::forbidden, "this needs the role " + std::string(names[static_cast<std::size_t>(role)]), {}};
 }
 
-Seq visible_head(const core::Conversation& conversation, const std::vector<protocol::Interval>& visible) {
+Seq visible_head(const core::Conversation& conversation, const core::Intervals& visible) {
   return core::last_visible(conversation.durable().head, visible);
 }
 
 Status require_group(const core::Draft& draft) {
-  if (draft.state().kind == ConversationKind::group) return {};
+  if (draft.state().kind != ConversationKind::direct) return {};
   return Error{ErrorCode::forbidden, "a direct conversation has its two members and no settings", {}};
+}
+
+Status require_stored_members(const core::Draft& draft) {
+  if (Status group = require_group(draft); !group) return group;
+  if (!draft.hosted()) return {};
+  return Error{ErrorCode::forbidden, "who is in this conversation is in the host's own table: change it there", {}};
 }
 
 }  // namespace features

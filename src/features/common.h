@@ -40,8 +40,9 @@ core::Attempt attempt_of(Call<R>& call, core::Attempt::From from = core::Attempt
 // Whether he who asks may do what needs this role. In a direct conversation only what two members may do.
 Status require(const core::Draft&, Role);
 // The last seq that a reader may know of: a former member's is where he left.
-Seq visible_head(const core::Conversation&, const std::vector<protocol::Interval>& visible);
-Status require_group(const core::Draft&);
+Seq visible_head(const core::Conversation&, const core::Intervals& visible);
+Status require_group(const core::Draft&);           // or a channel
+Status require_stored_members(const core::Draft&);  // and its members can be changed by requests
 // His role; the host's is above all.
 Role role_of(const core::Draft&);
 

@@ -63,6 +63,10 @@ Status check_create(Core& core, const Caller& by, CreateConversation& request) {
   if (request.members.size() > core.limits.group_members) {
     return Error{ErrorCode::full_group, "at most " + std::to_string(core.limits.group_members) + " members", {}};
   }
+  if (request.kind != ConversationKind::group && request.kind != ConversationKind::channel) {
+    return Error{
+        ErrorCode::invalid, "kind: a group or a channel; a direct conversation comes with its first message", {}};
+  }
   if (request.conversation.empty()) {
     request.conversation = request.key.empty() ? uuid_v7(core) : uuid_of_key(by.who.user, request.key);
     return {};
@@ -81,6 +85,10 @@ void create(Shard& shard, Call<CreateConversation> call) {
   shard.conversations()
       .get(call.request.conversation)
       ->change(std::move(attempt), [request = std::move(call.request)](core::Draft& draft) -> Status {
+        if (draft.hosted()) {
+          return Error{
+              ErrorCode::invalid, "conversation: ids of this form are the host's own; it need not be created", {}};
+        }
         if (draft.state().exists) {
           return Error{ErrorCode::conflict, "there is a conversation of this id: choose another one", {}};
         }
@@ -91,14 +99,14 @@ void create(Shard& shard, Call<CreateConversation> call) {
           return Error{
               ErrorCode::full_group, "at most " + std::to_string(draft.core().limits.group_members) + " members", {}};
         }
-        std::vector<core::Membership> members;
+        std::vector<core::Participant> members;
         MembersChanged came;
         for (const auto& [user, role] : roles) {
           members.push_back({user, {.role = role, .intervals = {{draft.next(), 0}}, .since = draft.next()}});
           came.joined.push_back(user);
           if (role != Role::member) came.roles.push_back({user, role});
         }
-        draft.create(ConversationKind::group, std::move(request.settings), std::move(members));
+        draft.create(request.kind, std::move(request.settings), std::move(members));
         draft.message(std::move(came));
         return {};
       });
@@ -124,29 +132,24 @@ void change_settings(Shard& shard, Call<ChangeSettings> call) {
       });
 }
 
-Result<ConversationInfo> info_for(const core::Conversation& conversation, const Identity& who) {
-  if (auto visible = conversation.visible_to(who); !visible) return visible.error();
+ConversationInfo info_for(const core::Conversation& conversation, const Identity& who, const core::Standing& standing) {
   const core::State& state = conversation.durable();
   ConversationInfo info{.conversation = conversation.id(),
                         .kind = state.kind,
                         .settings = *state.settings,
-                        .members = state.roster->count(),
+                        .members = state.members,
                         .oldest = state.oldest,
-                        .head = state.head};
-  if (const core::Membership* member = state.roster->find(who.user)) {
-    info.role = member->row.role;
-    info.former = !member->active();
-    if (info.former) {  // what came after he left is not for him
-      info.settings = {};
-      info.members = 0;
-    }
-    if (info.former) info.head = member->row.intervals.empty() ? 0 : member->row.intervals.back().to;
-  } else {
-    info.role = Role::owner;  // the host
+                        .head = state.head,
+                        .role = standing.role};
+  if (!standing.active) {  // what came after he left is not for him
+    info.former = true;
+    info.settings = {};
+    info.members = 0;
+    info.head = core::last_visible(state.head, standing.intervals);
   }
   if (state.kind == ConversationKind::direct) {
     info.peer = who.user;
-    for (const core::Membership& member : state.roster->all()) {
+    for (const core::Participant& member : state.roster->all()) {
       if (member.user != who.user) info.peer = member.user;
     }
   }
@@ -157,9 +160,10 @@ Status check_get(Core&, const Caller& by, GetConversation& request) { return che
 
 void get_conversation(Shard& shard, Call<GetConversation> call) {
   auto conversation = shard.conversations().get(conversation_of(call.by, call.request.of));
-  conversation->when_ready([conversation, call = std::move(call)](Status ready) mutable {
-    if (!ready) return call.reply(ready.error());
-    call.reply(info_for(*conversation, call.by.who));
+  const Identity who = call.by.who;
+  conversation->read_as(who, [conversation, call = std::move(call)](Result<core::Standing> standing) mutable {
+    if (!standing) return call.reply(standing.error());
+    call.reply(info_for(*conversation, call.by.who, *standing));
   });
 }
 

@@ -58,11 +58,10 @@ void move_cursor(Shard& home, Call<MarkRead> call) {
 
 void mark_read(Shard& shard, Call<MarkRead> call) {
   auto conversation = shard.conversations().get(call.request.conversation);
-  conversation->when_ready([&shard, conversation, call = std::move(call)](Status ready) mutable {
-    if (!ready) return call.reply(ready.error());
-    auto visible = conversation->visible_to(call.by.who);
-    if (!visible) return call.reply(visible.error());
-    const Seq head = visible_head(*conversation, *visible);
+  const Identity who = call.by.who;
+  conversation->read_as(who, [&shard, conversation, call = std::move(call)](Result<core::Standing> standing) mutable {
+    if (!standing) return call.reply(standing.error());
+    const Seq head = visible_head(*conversation, standing->intervals);
     if (call.request.seq > head) {
       return call.reply(Error{ErrorCode::invalid, "seq: beyond the head, which is " + std::to_string(head), {}});
     }

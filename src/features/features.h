@@ -38,7 +38,7 @@ void change_settings(Shard&, Call<ChangeSettings>);
 Status check_get(Core&, const Caller&, GetConversation&);
 void get_conversation(Shard&, Call<GetConversation>);
 // What a member, or a former one, may know.
-Result<ConversationInfo> info_for(const core::Conversation&, const Identity&);
+ConversationInfo info_for(const core::Conversation&, const Identity&, const core::Standing&);
 
 // members.cpp
 Status check_add(Core&, const Caller&, AddMembers&);

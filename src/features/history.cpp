@@ -10,7 +10,7 @@ namespace features {
 namespace {
 
 // What the reader is told of the seqs that a page covers and does not show.
-void explain(std::vector<Gap>& gaps, Seq from, Seq to, Seq oldest, const std::vector<protocol::Interval>& intervals) {
+void explain(std::vector<Gap>& gaps, Seq from, Seq to, Seq oldest, const core::Intervals& intervals) {
   if (from < oldest) {
     gaps.push_back({from, std::min(oldest - 1, to), Gap::Why::trimmed});
     from = oldest;
@@ -19,8 +19,7 @@ void explain(std::vector<Gap>& gaps, Seq from, Seq to, Seq oldest, const std::ve
 }
 
 template <class Page>
-Page to_answer(core::ReadPage&& read, const std::vector<protocol::Interval>& intervals, Seq head,
-               const std::string& epoch) {
+Page to_answer(core::ReadPage&& read, const core::Intervals& intervals, Seq head, const std::string& epoch) {
   Page page;
   for (auto& [seq, bytes] : read.events) page.raw.push_back(std::move(bytes));
   page.covers_from = read.covers_to == 0 ? 0 : read.covers_from;
@@ -33,33 +32,30 @@ Page to_answer(core::ReadPage&& read, const std::vector<protocol::Interval>& int
   return page;
 }
 
-// Reads with `read` what `range` says, once the conversation is in memory and the caller known to it.
-template <class C, class Prepare, class Read, class Finish>
-void read_page(Shard& shard, C call, Prepare prepare, Read read, Finish finish) {
+// Reads what `prepare` makes of the range, once the conversation is in memory and the caller known to it.
+template <class C, class Prepare, class Finish>
+void read_page(Shard& shard, C call, bool with_changes, Prepare prepare, Finish finish) {
   auto conversation = shard.conversations().get(call.request.conversation);
-  conversation->when_ready([&shard, conversation, call = std::move(call), prepare, read, finish](Status ready) mutable {
-    if (!ready) return call.reply(ready.error());
-    auto visible = conversation->visible_to(call.by.who);
-    if (!visible) return call.reply(visible.error());
-    core::ReadRange range{.head = visible_head(*conversation, *visible),
+  const Identity who = call.by.who;
+  conversation->read_as(who, [&shard, conversation, call = std::move(call), with_changes, prepare,
+                              finish](Result<core::Standing> standing) mutable {
+    if (!standing) return call.reply(standing.error());
+    core::ReadRange range{.head = visible_head(*conversation, standing->intervals),
                           .limit = call.request.limit,
                           .bytes = core::page_bytes(shard.core().limits),
                           .reader = call.by.who.user,
-                          .intervals = *visible};
-    const bool anything = prepare(call.request, range);
+                          .intervals = standing->intervals};
     const Seq head = range.head;
-    shard.core().store->read(
-        shard,
-        [partition = "c:" + conversation->id().string(), range = std::move(range), read,
-         anything](Storage& storage) -> Result<core::ReadPage> {
-          if (!anything) return core::ReadPage{.oldest = 1};
-          return read(storage, partition, range);
-        },
-        [&shard, call = std::move(call), visible = std::move(*visible), head,
-         finish](Result<core::ReadPage> page) mutable {
-          if (!page) return call.reply(page.error());
-          call.reply(finish(std::move(*page), visible, head, shard.core().epoch));
-        });
+    if (!prepare(call.request, range)) {
+      return call.reply(
+          finish(core::ReadPage{.oldest = conversation->durable().oldest}, range.intervals, head, shard.core().epoch));
+    }
+    conversation->read_page(std::move(range), with_changes,
+                            [&shard, call = std::move(call), visible = std::move(standing->intervals), head,
+                             finish](Result<core::ReadPage> page) mutable {
+                              if (!page) return call.reply(page.error());
+                              call.reply(finish(std::move(*page), visible, head, shard.core().epoch));
+                            });
   });
 }
 
@@ -75,7 +71,7 @@ Status check_history(Core& core, const Caller&, ReadHistory& request) {
 
 void read_history(Shard& shard, Call<ReadHistory, protocol::RawHistoryPage> call) {
   read_page(
-      shard, std::move(call),
+      shard, std::move(call), false,
       [](const ReadHistory& request, core::ReadRange& range) {
         range.direction = request.direction;
         const bool forward = request.direction == Direction::forward;
@@ -83,7 +79,6 @@ void read_history(Shard& shard, Call<ReadHistory, protocol::RawHistoryPage> call
         if (!forward) range.start = std::min(range.start, range.head);
         return range.start <= range.head;
       },
-      core::read_messages,
       [](core::ReadPage page, const auto& visible, Seq head, const std::string& epoch) {
         return to_answer<protocol::RawHistoryPage>(std::move(page), visible, head, epoch);
       });
@@ -100,7 +95,7 @@ namespace {
 // is told before anything later can reach it.
 void sync_session(Shard& shard, Call<Sync, protocol::RawSyncPage> call) {
   auto conversation = shard.conversations().get(call.request.conversation);
-  const core::ReplayFrom from{.after = call.request.after, .limit = call.request.limit};
+  const core::ReplayFrom from{.after = call.request.after, .limit = call.request.limit, .pulls = true};
   const Identity who = call.by.who;
   conversation->replay(who, from, [&shard, conversation, call = std::move(call)](Result<core::Replayed> read) mutable {
     if (!read) return call.reply(read.error());
@@ -116,7 +111,7 @@ void sync_session(Shard& shard, Call<Sync, protocol::RawSyncPage> call) {
     page.epoch = shard.core().epoch;
     page.more = read->covers_to < read->head;
     if (page.covers_to != 0) explain(page.gaps, page.covers_from, page.covers_to, page.oldest, read->intervals);
-    if (read->live) {
+    if (read->live && !read->notify_only) {
       page.live_from = read->covers_to + 1;
       Shard& home = shard.core().home(call.by.who.user);
       home.post([&hub = home.hub(), user = call.by.who.user, session = call.by.session, id = conversation->id(),
@@ -131,13 +126,12 @@ void sync_session(Shard& shard, Call<Sync, protocol::RawSyncPage> call) {
 void sync(Shard& shard, Call<Sync, protocol::RawSyncPage> call) {
   if (call.by.session != 0) return sync_session(shard, std::move(call));
   read_page(
-      shard, std::move(call),
+      shard, std::move(call), true,
       [](const Sync& request, core::ReadRange& range) {
         range.direction = Direction::forward;
         range.start = request.after + 1;
         return range.start != 0 && range.start <= range.head;
       },
-      core::read_all,
       [](core::ReadPage page, const auto& visible, Seq head, const std::string& epoch) {
         auto answer = to_answer<protocol::RawSyncPage>(std::move(page), visible, head, epoch);
         if (!answer.more) answer.live_from = head + 1;  // there is no session; from here on he has missed nothing

@@ -1,7 +1,9 @@
 #include <algorithm>
 
+#include "core/ask_host.h"
 #include "core/inbox.h"
 #include "core/reader.h"
+#include "core/store.h"
 #include "features/common.h"
 
 namespace chatcore {
@@ -13,25 +15,51 @@ constexpr std::uint32_t most_unread = 100;
 constexpr unsigned most_pages = 16;  // that are looked through for one conversation
 constexpr std::size_t preview_bytes = 512;
 
+// A conversation of the caller's that has no entry in his list, or has one.
+struct Place {
+  ConversationId conversation{};
+  std::uint64_t age = 0;  // of its last event, by which the list is sorted
+  Seq cursor = 0;
+};
 struct Listed {
-  core::InboxPage page{};
-  std::vector<Seq> cursors{};
+  std::vector<Place> places{};  // in the order of the list
+  std::string next{};
 };
 
-Result<Listed> read_list(Storage& storage, const UserId& user, const std::string& after, std::uint32_t limit) {
+Result<Seq> read_cursor(Storage& storage, const UserId& user, const ConversationId& id) {
+  auto row = storage.row("u:" + user.string(), Table::cursors, id.view());
+  if (!row) return row.error();
+  if (!*row) return Seq{0};
+  auto number = protocol::decode_row<protocol::NumberRow>(*(*row)->value);
+  if (!number) return number.error();
+  return number->number;
+}
+
+// A page of the entries, and between them those that have none: they are many to few, and come sorted.
+Result<Listed> read_list(Storage& storage, const UserId& user, const std::string& after, std::uint32_t limit,
+                         const std::vector<Place>& others) {
   auto page = core::read_inbox(storage, user, after, limit);
   if (!page) return page.error();
-  Listed listed{.page = std::move(*page)};
-  for (const auto& entry : listed.page.entries) {
-    auto row = storage.row("u:" + user.string(), Table::cursors, entry.conversation.view());
-    if (!row) return row.error();
-    Seq cursor = 0;
-    if (*row) {
-      auto number = protocol::decode_row<protocol::NumberRow>(*(*row)->value);
-      if (!number) return number.error();
-      cursor = number->number;
-    }
-    listed.cursors.push_back(cursor);
+  Listed listed{.next = std::move(page->next)};
+  for (const auto& entry : page->entries) {
+    const bool is_other = std::any_of(others.begin(), others.end(),
+                                      [&](const Place& place) { return place.conversation == entry.conversation; });
+    if (!is_other) listed.places.push_back({entry.conversation, entry.row.age});
+  }
+  const auto key = [](const Place& place) { return core::order_key(place.conversation, place.age); };
+  for (const Place& place : others) {
+    if (key(place) > after && (listed.next.empty() || key(place) <= listed.next)) listed.places.push_back(place);
+  }
+  std::sort(listed.places.begin(), listed.places.end(),
+            [&](const Place& a, const Place& b) { return key(a) < key(b); });
+  if (listed.places.size() > limit) {
+    listed.places.resize(limit);
+    listed.next = key(listed.places.back());
+  }
+  for (Place& place : listed.places) {
+    auto cursor = read_cursor(storage, user, place.conversation);
+    if (!cursor) return cursor.error();
+    place.cursor = *cursor;
   }
   return listed;
 }
@@ -89,19 +117,17 @@ Result<ConversationEntry> summarize(Storage& storage, const std::string& partiti
 void summary(Shard& shard, const ConversationId& id, const Identity& who, Seq cursor,
              core::Reply<ConversationEntry> reply) {
   auto conversation = shard.conversations().get(id);
-  conversation->when_ready([&shard, conversation, who, cursor, reply = std::move(reply)](Status ready) mutable {
-    if (!ready) return reply(ready.error());
-    auto info = info_for(*conversation, who);
-    if (!info) return reply(info.error());
-    auto visible = conversation->visible_to(who);
-    ConversationEntry entry{.info = std::move(*info), .read = cursor};
+  conversation->read_as(who, [&shard, conversation, who, cursor,
+                              reply = std::move(reply)](Result<core::Standing> standing) mutable {
+    if (!standing) return reply(standing.error());
+    ConversationEntry entry{.info = info_for(*conversation, who, *standing), .read = cursor};
     const Seq head = entry.info.head;
     core::ReadRange range{.start = head,
                           .direction = Direction::backward,
                           .head = head,
                           .limit = static_cast<std::uint32_t>(std::clamp<Seq>(head - std::min(head, cursor), 10, 110)),
                           .reader = who.user,
-                          .intervals = std::move(*visible)};
+                          .intervals = std::move(standing->intervals)};
     shard.core().store->read(
         shard,
         [partition = "c:" + conversation->id().string(), range = std::move(range), entry = std::move(entry)](
@@ -139,17 +165,17 @@ struct Gathering {
 void gather(Shard& home, const Identity& who, Listed listed, core::Reply<ConversationsPage> reply) {
   auto gathering = std::make_shared<Gathering>();
   gathering->reply = std::move(reply);
-  gathering->page.next = std::move(listed.page.next);
+  gathering->page.next = std::move(listed.next);
   gathering->most_bytes = core::page_bytes(home.core().limits);
-  gathering->left = listed.page.entries.size();
+  gathering->left = listed.places.size();
   gathering->page.conversations.resize(gathering->left);
   gathering->kept.resize(gathering->left);
-  for (const auto& entry : listed.page.entries) gathering->places.push_back(core::order_key(entry));
+  for (const Place& place : listed.places) gathering->places.push_back(core::order_key(place.conversation, place.age));
   if (gathering->left == 0) return gathering->over();
-  for (std::size_t i = 0; i < listed.page.entries.size(); ++i) {
-    const ConversationId id = listed.page.entries[i].conversation;
+  for (std::size_t i = 0; i < listed.places.size(); ++i) {
+    const ConversationId id = listed.places[i].conversation;
     Shard& shard = home.core().home(id);
-    shard.post([&shard, &home, id, who, cursor = listed.cursors[i], gathering, i] {
+    shard.post([&shard, &home, id, who, cursor = listed.places[i].cursor, gathering, i] {
       summary(shard, id, who, cursor, [&home, gathering, i](Result<ConversationEntry> entry) {
         home.post([gathering, i, entry = std::move(entry)]() mutable {
           if (entry) {
@@ -174,17 +200,71 @@ Status check_list(Core& core, const Caller& by, ListConversations& request) {
   return check_limit(core.limits, request.limit);
 }
 
-// The entries lie behind the commits: they are written first, so that the list shows what was acknowledged.
-void list_conversations(Shard& home, Call<ListConversations> call) {
-  // Where they can't be, on a full disk, it shows what is written.
-  home.inbox().flush_then([&home, call = std::move(call)](Status) mutable {
-    auto job = [user = call.by.who.user, after = call.request.after, limit = call.request.limit](Storage& storage) {
-      return read_list(storage, user, after, limit);
+namespace {
+
+// How old their last events are, of conversations that have no entries: asked on their shards.
+void ages_of(Shard& home, std::vector<ConversationId> ids, core::Reply<std::vector<Place>> reply) {
+  struct Ages {
+    core::Reply<std::vector<Place>> reply{};
+    std::vector<Place> places{};
+    std::size_t left = 0;
+  };
+  std::sort(ids.begin(), ids.end());
+  ids.erase(std::unique(ids.begin(), ids.end()), ids.end());
+  if (ids.empty()) return reply(std::vector<Place>());
+  auto ages = std::make_shared<Ages>(Ages{std::move(reply), std::vector<Place>(ids.size()), ids.size()});
+  for (std::size_t i = 0; i < ids.size(); ++i) {
+    ages->places[i].conversation = ids[i];
+    Shard& shard = home.core().home(ids[i]);
+    shard.post([&shard, &home, id = ids[i], ages, i] {
+      auto conversation = shard.conversations().get(id);
+      conversation->when_ready([&home, conversation, ages, i](Status ready) {
+        home.post([ages, i, age = ready ? conversation->durable().age : 0] {
+          ages->places[i].age = age;
+          if (--ages->left == 0) ages->reply(std::move(ages->places));
+        });
+      });
+    });
+  }
+}
+
+void list(Shard& home, Call<ListConversations> call, std::vector<ConversationId> without_entries) {
+  ages_of(home, std::move(without_entries), [&home, call = std::move(call)](Result<std::vector<Place>> others) mutable {
+    if (!others) return call.reply(others.error());
+    auto job = [user = call.by.who.user, after = call.request.after, limit = call.request.limit,
+                others = std::move(*others)](Storage& storage) {
+      return read_list(storage, user, after, limit, others);
     };
     home.core().store->read(home, std::move(job), [&home, call = std::move(call)](Result<Listed> listed) mutable {
       if (!listed) return call.reply(listed.error());
       gather(home, call.by.who, std::move(*listed), std::move(call.reply));
     });
+  });
+}
+
+}  // namespace
+
+// The entries lie behind the commits: they are written first, so that the list shows what was acknowledged. Channels,
+// and what the host's table knows, are looked up where they are.
+void list_conversations(Shard& home, Call<ListConversations> call) {
+  // Where they can't be, on a full disk, it shows what is written.
+  home.inbox().flush_then([&home, call = std::move(call)](Status) mutable {
+    home.core().store->read(
+        home, [user = call.by.who.user](Storage& storage) { return core::channels_of(storage, user); },
+        [&home, call = std::move(call)](Result<std::vector<ConversationId>> channels) mutable {
+          if (!channels) return call.reply(channels.error());
+          Membership* const table = home.core().membership;
+          if (!table) return list(home, std::move(call), std::move(*channels));
+          const UserId user = call.by.who.user;
+          Function<void(Result<std::vector<ConversationId>>)> both =
+              [&home, call = std::move(call), channels = std::move(*channels)](const auto& hosted) mutable {
+                if (!hosted) return call.reply(hosted.error());
+                channels.insert(channels.end(), hosted->begin(), hosted->end());
+                list(home, std::move(call), std::move(channels));
+              };
+          core::ask_host<std::vector<ConversationId>>(
+              home, [&](auto done) { table->conversations(user, std::move(done)); }, std::move(both));
+        });
   });
 }
 

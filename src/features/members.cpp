@@ -2,6 +2,7 @@
 #include <map>
 #include <set>
 
+#include "core/store.h"
 #include "features/common.h"
 
 namespace chatcore {
@@ -10,74 +11,60 @@ namespace features {
 namespace {
 
 using Members = std::map<UserId, protocol::MemberRow>;
-constexpr std::size_t most_intervals = 64;  // who comes and goes more often no longer sees his oldest stay
 
-Members members_of(const core::Draft& draft) {
-  Members members;
-  for (const core::Membership& m : draft.state().roster->all()) members.emplace(m.user, m.row);
-  return members;
+protocol::MemberRow row_of(const core::Draft& draft, const UserId& user) {
+  const protocol::MemberRow* row = draft.member(user);
+  return row ? *row : protocol::MemberRow{.former = true};
 }
 
-void put(core::Draft& draft, const Members& members, MembersChanged what) {
-  std::vector<core::Membership> all;
-  for (const auto& [user, row] : members) all.push_back({user, row});
-  std::vector<UserId> changed = what.joined;
-  changed.insert(changed.end(), what.left.begin(), what.left.end());
-  for (const Member& member : what.roles) {
-    if (std::find(changed.begin(), changed.end(), member.user) == changed.end()) changed.push_back(member.user);
-  }
-  draft.roster(std::move(all), std::move(changed));
+void put(core::Draft& draft, const Members& changed, MembersChanged what) {
+  std::vector<core::Participant> rows;
+  for (const auto& [user, row] : changed) rows.push_back({user, row});
+  draft.members(std::move(rows));
   draft.message(std::move(what));
 }
 
-// A new interval, from where the settings let a newcomer see; what it touches of older ones becomes one with it.
-void open_interval(protocol::MemberRow& row, const ConversationSettings& settings, Seq joins) {
-  Seq from = joins;
-  if (settings.newcomers_see == NewcomersSee::all) from = 1;
-  if (settings.newcomers_see == NewcomersSee::last)
-    from = joins > settings.newcomers_last ? joins - settings.newcomers_last : 1;
-  while (!row.intervals.empty() && row.intervals.back().to + 1 >= from) {
-    from = std::min(from, row.intervals.back().from);
-    row.intervals.pop_back();
+// How many members, and owners, there are with these rows in place.
+struct Count {
+  std::size_t members = 0, owners = 0;
+};
+Count count_with(const core::Draft& draft, const Members& changed) {
+  Count count{draft.state().members, draft.state().owners};
+  const auto weigh = [](const protocol::MemberRow* row) {
+    return Count{row && !row->former ? 1u : 0u, row && !row->former && row->role == Role::owner ? 1u : 0u};
+  };
+  for (const auto& [user, row] : changed) {
+    const Count before = weigh(draft.member(user)), after = weigh(&row);
+    count.members = count.members + after.members - before.members;
+    count.owners = count.owners + after.owners - before.owners;
   }
-  if (row.intervals.size() >= most_intervals) row.intervals.erase(row.intervals.begin());
-  row.intervals.push_back({from, 0});
-  row.former = false;
-  row.since = joins;
+  return count;
 }
 
-void close_interval(protocol::MemberRow& row, Seq last) {
-  row.former = true;
-  if (!row.intervals.empty()) row.intervals.back().to = last;
-}
-
-bool any_owner(const Members& members) {
-  return std::any_of(members.begin(), members.end(),
-                     [](const auto& m) { return !m.second.former && m.second.role == Role::owner; });
-}
-
-// Where the last owner has gone: the longest-standing member of the highest role takes his place.
-void succeed(Members& members, MembersChanged& what) {
-  if (any_owner(members)) return;
-  auto heir = members.end();
-  for (auto m = members.begin(); m != members.end(); ++m) {
-    if (m->second.former) continue;
-    const auto rank = [](const auto& member) { return std::pair(member.second.role, ~member.second.since); };
-    if (heir == members.end() || rank(*m) > rank(*heir)) heir = m;
+// Where the last owner goes: the longest-standing member of the highest role takes his place. Where members are not
+// held in memory nobody can be looked for: he has to name one first.
+Status succeed(const core::Draft& draft, Members& changed, MembersChanged& what) {
+  if (count_with(draft, changed).owners > 0) return {};
+  if (draft.state().on_read) {
+    if (draft.by().who.trusted || draft.state().owners == 0) return {};
+    return Error{ErrorCode::forbidden, "the last owner can't go: name another owner first (SetRole)", {}};
   }
-  if (heir == members.end()) return;
-  heir->second.role = Role::owner;
-  what.roles.push_back({heir->first, Role::owner});
+  const auto rank = [](const protocol::MemberRow& row) { return std::pair(row.role, ~row.since); };
+  const core::Participant* heir = nullptr;
+  for (const core::Participant& each : draft.state().roster->all()) {
+    if (!each.active() || changed.contains(each.user)) continue;
+    if (!heir || rank(each.row) > rank(heir->row)) heir = &each;
+  }
+  if (!heir) return {};
+  changed[heir->user] = heir->row;
+  changed[heir->user].role = Role::owner;
+  what.roles.push_back({heir->user, Role::owner});
+  return {};
 }
 
-std::size_t count(const Members& members) {
-  return static_cast<std::size_t>(
-      std::count_if(members.begin(), members.end(), [](const auto& m) { return !m.second.former; }));
-}
-
-Status check_count(const core::Draft& draft, const Members& members) {
+Status check_count(const core::Draft& draft, const Members& changed) {
   const std::size_t most = draft.core().limits.group_members;
-  if (count(members) <= most) return {};
+  if (draft.state().kind == ConversationKind::channel || count_with(draft, changed).members <= most) return {};
   return Error{ErrorCode::full_group, "the group has room for " + std::to_string(most) + " members", {}};
 }
 
@@ -99,27 +86,29 @@ Status check_add(Core& core, const Caller&, AddMembers& request) {
 
 void add_members(Shard& shard, Call<AddMembers> call) {
   auto attempt = attempt_of(call);
+  for (const Member& member : call.request.members) attempt.about.push_back(member.user);
   shard.conversations()
       .get(call.request.conversation)
       ->change(std::move(attempt), [added = std::move(call.request.members)](core::Draft& draft) -> Status {
-        if (Status group = require_group(draft); !group) return group;
+        if (Status stored = require_stored_members(draft); !stored) return stored;
         if (Status may = require(draft, Role::admin); !may) return may;
-        Members members = members_of(draft);
+        Members changed;
         MembersChanged what;
         for (const Member& member : added) {
           if (member.role > role_of(draft)) {
             return Error{ErrorCode::forbidden, "nobody gives a role above his own", {}};
           }
-          const auto [at, is_new] = members.try_emplace(member.user);
-          if (!is_new && !at->second.former) continue;
-          at->second.role = member.role;
-          open_interval(at->second, *draft.state().settings, draft.next());
+          protocol::MemberRow row = row_of(draft, member.user);
+          if (!row.former || changed.contains(member.user)) continue;
+          row.role = member.role;
+          core::open_interval(row, *draft.state().settings, draft.next());
+          changed[member.user] = std::move(row);
           what.joined.push_back(member.user);
           if (member.role != Role::member) what.roles.push_back(member);
         }
         if (what.joined.empty()) return {};
-        if (Status room = check_count(draft, members); !room) return room;
-        put(draft, members, std::move(what));
+        if (Status room = check_count(draft, changed); !room) return room;
+        put(draft, changed, std::move(what));
         return {};
       });
 }
@@ -137,25 +126,27 @@ Status check_remove(Core& core, const Caller&, RemoveMembers& request) {
 
 void remove_members(Shard& shard, Call<RemoveMembers> call) {
   auto attempt = attempt_of(call);
+  attempt.about = call.request.users;
   shard.conversations()
       .get(call.request.conversation)
       ->change(std::move(attempt), [users = std::move(call.request.users)](core::Draft& draft) -> Status {
-        if (Status group = require_group(draft); !group) return group;
+        if (Status stored = require_stored_members(draft); !stored) return stored;
         if (Status may = require(draft, Role::admin); !may) return may;
-        Members members = members_of(draft);
+        Members changed;
         MembersChanged what;
         for (const UserId& user : std::set<UserId>(users.begin(), users.end())) {
-          const auto at = members.find(user);
-          if (at == members.end() || at->second.former) continue;
-          if (role_of(draft) != Role::owner && at->second.role >= role_of(draft)) {
+          protocol::MemberRow row = row_of(draft, user);
+          if (row.former) continue;
+          if (role_of(draft) != Role::owner && row.role >= role_of(draft)) {
             return Error{ErrorCode::forbidden, "this needs a role above that of who is removed", {}};
           }
-          close_interval(at->second, draft.next());
+          core::close_interval(row, draft.next());
+          changed[user] = std::move(row);
           what.left.push_back(user);
         }
         if (what.left.empty()) return {};
-        succeed(members, what);
-        put(draft, members, std::move(what));
+        if (Status may = succeed(draft, changed, what); !may) return may;
+        put(draft, changed, std::move(what));
         return {};
       });
 }
@@ -171,21 +162,27 @@ void join(Shard& shard, Call<Join> call) {
   shard.conversations().get(call.request.conversation)->change(std::move(attempt), [](core::Draft& draft) -> Status {
     const UserId& user = draft.by().who.user;
     const core::State& state = draft.state();
-    const core::Membership* was = state.exists ? state.roster->find(user) : nullptr;
-    if (was && state.kind != ConversationKind::group) return require_group(draft);
-    const bool open =
-        state.exists && state.kind == ConversationKind::group && (state.settings->open || draft.by().who.trusted);
-    if (was && was->active()) return {};
+    const protocol::MemberRow* was = draft.member(user);
+    if (was) {
+      if (Status stored = require_stored_members(draft); !stored) return stored;
+      if (!was->former) return {};
+    }
+    const bool open = state.exists && state.kind != ConversationKind::direct && !draft.hosted() &&
+                      (state.settings->open || draft.by().who.trusted);
     if (!open && was) return Error{ErrorCode::forbidden, "this group is not open: ask an admin", {}};
     if (!open) {
       return Error{ErrorCode::no_such_conversation, "there is no such conversation, or you are not in it", {}};
     }
-    Members members = members_of(draft);
-    const bool was_reader = was && was->row.role == Role::reader;  // leaving does not make a reader more
-    members[user].role = was_reader ? Role::reader : Role::member;
-    open_interval(members[user], *state.settings, draft.next());
-    if (Status room = check_count(draft, members); !room) return room;
-    put(draft, members, {.joined = {user}});
+    // Leaving does not make a reader more, and who joins a channel reads.
+    const bool reads = was ? was->role == Role::reader : state.kind == ConversationKind::channel;
+    Members changed;
+    protocol::MemberRow& row = changed[user] = row_of(draft, user);
+    row.role = reads ? Role::reader : Role::member;
+    core::open_interval(row, *state.settings, draft.next());
+    if (Status room = check_count(draft, changed); !room) return room;
+    MembersChanged what{.joined = {user}};
+    if (reads) what.roles.push_back({user, Role::reader});
+    put(draft, changed, std::move(what));
     return {};
   });
 }
@@ -199,14 +196,15 @@ Status check_leave(Core&, const Caller& by, Leave& request) {
 void leave(Shard& shard, Call<Leave> call) {
   auto attempt = attempt_of(call);
   shard.conversations().get(call.request.conversation)->change(std::move(attempt), [](core::Draft& draft) -> Status {
-    if (Status group = require_group(draft); !group) return group;
-    Members members = members_of(draft);
-    const auto at = members.find(draft.by().who.user);
-    if (at == members.end() || at->second.former) return {};  // the host, of one who is no member
-    close_interval(at->second, draft.next());
-    MembersChanged what{.left = {draft.by().who.user}};
-    succeed(members, what);
-    put(draft, members, std::move(what));
+    if (Status stored = require_stored_members(draft); !stored) return stored;
+    const UserId& user = draft.by().who.user;
+    protocol::MemberRow row = row_of(draft, user);
+    if (row.former) return {};  // the host, of one who is no member
+    core::close_interval(row, draft.next());
+    Members changed{{user, std::move(row)}};
+    MembersChanged what{.left = {user}};
+    if (Status may = succeed(draft, changed, what); !may) return may;
+    put(draft, changed, std::move(what));
     return {};
   });
 }
@@ -222,18 +220,22 @@ Status check_role(Core&, const Caller&, SetRole& request) {
 
 void set_role(Shard& shard, Call<SetRole> call) {
   auto attempt = attempt_of(call);
+  attempt.about = {call.request.user};
   shard.conversations()
       .get(call.request.conversation)
       ->change(std::move(attempt), [user = call.request.user, role = call.request.role](core::Draft& draft) -> Status {
-        if (Status group = require_group(draft); !group) return group;
+        if (Status stored = require_stored_members(draft); !stored) return stored;
         if (Status may = require(draft, Role::owner); !may) return may;
-        Members members = members_of(draft);
-        const auto at = members.find(user);
-        if (at == members.end() || at->second.former) return Error{ErrorCode::invalid, "user: no member", {}};
-        if (at->second.role == role) return {};
-        at->second.role = role;
-        if (!any_owner(members)) return Error{ErrorCode::forbidden, "he is the last owner: name another one first", {}};
-        put(draft, members, {.roles = {{user, role}}});
+        protocol::MemberRow row = row_of(draft, user);
+        if (row.former) return Error{ErrorCode::invalid, "user: no member", {}};
+        if (row.role == role) return {};
+        const bool was_owner = row.role == Role::owner;
+        row.role = role;
+        const Members changed{{user, std::move(row)}};
+        if (was_owner && count_with(draft, changed).owners == 0) {
+          return Error{ErrorCode::forbidden, "he is the last owner: name another one first", {}};
+        }
+        put(draft, changed, {.roles = {{user, role}}});
         return {};
       });
 }
@@ -243,28 +245,67 @@ Status check_list_members(Core& core, const Caller&, ListMembers& request) {
   return check_limit(core.limits, request.limit);
 }
 
+namespace {
+
+MembersPage page_of(const core::Roster& roster, const ListMembers& request) {
+  MembersPage page{.total = roster.count()};
+  auto at = std::upper_bound(roster.all().begin(), roster.all().end(), request.after,
+                             [](const UserId& user, const core::Participant& m) { return user < m.user; });
+  for (; at != roster.all().end(); ++at) {
+    if (!at->active()) continue;
+    if (page.members.size() == request.limit) {
+      page.next = page.members.back().user;
+      break;
+    }
+    page.members.push_back({at->user, at->row.role});
+  }
+  return page;
+}
+
+// Of a conversation that does not hold them in memory.
+Result<MembersPage> stored_page(Storage& storage, const std::string& partition, const ListMembers& request,
+                                std::uint32_t total) {
+  MembersPage page{.total = total};
+  std::string after = request.after.string();
+  for (;;) {
+    auto rows = storage.rows(partition, Table::members, after, {.rows = request.limit + 1, .bytes = 1 << 20});
+    if (!rows) return rows.error();
+    for (const chatcore::Row& row : rows->rows) {
+      auto user = UserId::make(row.key);
+      auto member = protocol::decode_row<protocol::MemberRow>(*row.value);
+      if (!user || !member) return Error{ErrorCode::corruption, "a member's row is damaged"};
+      if (member->former) continue;
+      if (page.members.size() == request.limit) {
+        page.next = page.members.back().user;
+        return page;
+      }
+      page.members.push_back({*user, member->role});
+    }
+    if (rows->next.empty()) return page;
+    after = std::move(rows->next);
+  }
+}
+
+}  // namespace
+
 void list_members(Shard& shard, Call<ListMembers> call) {
   auto conversation = shard.conversations().get(call.request.conversation);
-  conversation->when_ready([conversation, call = std::move(call)](Status ready) mutable {
-    if (!ready) return call.reply(ready.error());
-    if (auto visible = conversation->visible_to(call.by.who); !visible) return call.reply(visible.error());
-    const core::Roster& roster = *conversation->durable().roster;
-    const core::Membership* self = roster.find(call.by.who.user);
-    if (!call.by.who.trusted && !self->active()) {
+  const Identity who = call.by.who;
+  conversation->read_as(who, [&shard, conversation, call = std::move(call)](Result<core::Standing> standing) mutable {
+    if (!standing) return call.reply(standing.error());
+    if (!standing->active) {
       return call.reply(Error{ErrorCode::forbidden, "you are no longer in this conversation", {}});
     }
-    MembersPage page{.total = roster.count()};
-    auto at = std::upper_bound(roster.all().begin(), roster.all().end(), call.request.after,
-                               [](const UserId& user, const core::Membership& m) { return user < m.user; });
-    for (; at != roster.all().end(); ++at) {
-      if (!at->active()) continue;
-      if (page.members.size() == call.request.limit) {
-        page.next = page.members.back().user;
-        break;
-      }
-      page.members.push_back({at->user, at->row.role});
+    const core::State& state = conversation->durable();
+    if (state.roster) return call.reply(page_of(*state.roster, call.request));
+    if (conversation->hosted()) {
+      return call.reply(Error{ErrorCode::too_large, "the members are the host's own, and too many to be listed", {}});
     }
-    call.reply(std::move(page));
+    shard.core().store->read(
+        shard,
+        [partition = "c:" + conversation->id().string(), request = call.request,
+         total = state.members](Storage& storage) { return stored_page(storage, partition, request, total); },
+        [call = std::move(call)](Result<MembersPage> page) mutable { call.reply(std::move(page)); });
   });
 }
 

@@ -10,8 +10,8 @@ const MessagePosted* message_at(const core::Draft& draft) {
   if (!draft.target()) return nullptr;
   const auto* posted = draft.target()->event.as<MessagePosted>();
   if (!posted || draft.by().who.trusted) return posted;
-  const core::Membership* member = draft.state().roster->find(draft.by().who.user);
-  return member && member->sees(draft.target()->event.seq) ? posted : nullptr;
+  const protocol::MemberRow* member = draft.member(draft.by().who.user);
+  return member && core::sees(member->intervals, draft.target()->event.seq) ? posted : nullptr;
 }
 
 Error no_such_message() {
@@ -20,7 +20,7 @@ Error no_such_message() {
 
 bool is_own(const core::Draft& draft) { return draft.target()->event.sender == draft.by().who.user; }
 
-std::vector<core::Membership> pair_of(const UserId& a, const UserId& b) {
+std::vector<core::Participant> pair_of(const UserId& a, const UserId& b) {
   const protocol::MemberRow row{.intervals = {{1, 0}}, .since = 1};
   if (a == b) return {{a, row}};
   return {{std::min(a, b), row}, {std::max(a, b), row}};

@@ -43,7 +43,7 @@ struct Kind {
 
 constexpr Role last(Role) { return Role::owner; }
 constexpr NewcomersSee last(NewcomersSee) { return NewcomersSee::last; }
-constexpr ConversationKind last(ConversationKind) { return ConversationKind::group; }
+constexpr ConversationKind last(ConversationKind) { return ConversationKind::channel; }
 constexpr ChangeKind last(ChangeKind) { return ChangeKind::deleted; }
 constexpr Durability last(Durability) { return Durability::disk; }
 constexpr Direction last(Direction) { return Direction::forward; }
@@ -85,6 +85,7 @@ void describe(Is<ConversationSettings> auto& self, auto&& field) {
   field(3, "newcomers_see", self.newcomers_see, defaulted);
   field(4, "newcomers_last", self.newcomers_last);
   field(5, "open", self.open);
+  field(6, "notify_only", self.notify_only);
 }
 template <Is<Target> Self>
 void describe(Self& self, auto&& field) {
@@ -213,6 +214,7 @@ void describe(Is<CreateConversation> auto& self, auto&& field) {
   field(2, "settings", self.settings);
   field(3, "members", self.members);
   field(4, "key", self.key);
+  field(5, "kind", self.kind, defaulted);
 }
 void describe(Is<ChangeSettings> auto& self, auto&& field) {
   field(1, "conversation", self.conversation);

@@ -22,6 +22,10 @@ void describe(Is<MemberRow> auto& self, auto&& field) {
 void describe(Is<ConversationRow> auto& self, auto&& field) {
   field(1, "kind", self.kind, defaulted);
   field(2, "settings", self.settings);
+  field(3, "on_read", self.on_read);
+  field(4, "members", self.members);
+  field(5, "owners", self.owners);
+  field(6, "crossed", self.crossed);
 }
 void describe(Is<KeyMark> auto& self, auto&& field) {
   field(1, "hash", self.hash);

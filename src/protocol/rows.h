@@ -33,6 +33,9 @@ struct MemberRow {
 struct ConversationRow {
   ConversationKind kind = ConversationKind::group;
   ConversationSettings settings{};
+  bool on_read = false;                   // fanned out on read; then, and only then, the two counts are kept
+  std::uint64_t members = 0, owners = 0;  // without former ones
+  Seq crossed = 0;                        // where on_read became what it is; 0: it never changed
 };
 
 // Table::keys, key: the first seq, big-endian. Keys that have left the writer's memory and are not yet 24 h old.
@@ -57,7 +60,8 @@ struct InboxRow {
   std::uint64_t age{};    // engine time of it; its order among the user's conversations
 };
 
-// Table::cursors of a user, key: the conversation. Table::engine: a number by its name.
+// Table::cursors of a user, key: the conversation. Table::channels of a user, key: a conversation that is fanned out on
+// read; the seq at which that began for him. Table::engine: a number by its name.
 struct NumberRow {
   std::uint64_t number{};
 };

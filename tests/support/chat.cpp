@@ -38,17 +38,21 @@ std::string line(const Push& push) {
 // ---- Server
 
 Server::Server(EngineOptions options, std::shared_ptr<SharedStorage> on)
-    : store(std::move(on)), limits_(options.limits), shards_(options.shards) {
+    : store(std::move(on)),
+      limits_(options.limits),
+      shards_(options.shards),
+      first_membership_(std::move(options.membership)) {
   open();
 }
 
-EngineOptions Server::fresh_options() const {
+EngineOptions Server::fresh_options() {
   EngineOptions options;
   options.limits = limits_;
   options.shards = shards_;
   options.storage = store->handle();
   options.durability = store->durability;
   options.authenticator = make_insecure_dev_authenticator();
+  options.membership = std::move(first_membership_);
   options.runtime.clock = clock_;
   return options;
 }

@@ -77,9 +77,10 @@ struct Server {
 
  private:
   void open();
-  EngineOptions fresh_options() const;
+  EngineOptions fresh_options();
   const Limits limits_;
   const unsigned shards_;
+  std::unique_ptr<Membership> first_membership_;  // serves the first life only
   std::shared_ptr<ManualClock> clock_ = std::make_shared<ManualClock>();
   bool listening_ = false;
 
