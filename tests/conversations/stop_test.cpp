@@ -103,6 +103,41 @@ TEST_CASE("Whose login is on its way between two shards when the engine stops is
   }
 }
 
+TEST_CASE("stop returns in time though a login hangs for ever, and the authenticator outlives the call") {
+  struct Told {
+    std::atomic<bool> inside{false}, released{false}, returned{false}, destroyed{false};
+  };
+  struct Hangs final : Authenticator {
+    explicit Hangs(std::shared_ptr<Told> to) : told(std::move(to)) {}
+    ~Hangs() override { told->destroyed = true; }
+    void authenticate(Credentials, Done<Identity> done) override {
+      told->inside = true;
+      until([&] { return told->released.load(); });
+      if (told->destroyed) return;  // and said so below
+      told->returned = true;
+      done(Identity{.user = "alice"});
+    }
+    const std::shared_ptr<Told> told;
+  };
+  auto told = std::make_shared<Told>();
+  {
+    EngineOptions options = in_memory(1);
+    options.authenticator = std::make_unique<Hangs>(told);
+    Engine engine = open(std::move(options));
+    Wire wire(engine);
+    REQUIRE(until([&] { return engine.stats().connections == 1 && wire.is_attached(); }));
+    wire.says(frame(1, 64, number(1, 1) + text(2, "x")));
+    REQUIRE(until([&] { return told->inside.load(); }));
+    Status stopped;
+    CHECK(time_of([&] { stopped = engine.stop(200ms); }) < 5s);
+    CHECK(code(stopped) == ErrorCode::timeout);
+  }
+  CHECK_FALSE(told->destroyed);
+  told->released = true;
+  CHECK(until([&] { return told->destroyed.load(); }));
+  CHECK(told->returned);
+}
+
 TEST_CASE("stop closes the storage, whoever still holds a session or a link") {
   for (const unsigned threads : {0u, 1u}) {
     CAPTURE(threads);
