@@ -18,7 +18,8 @@ MAY_INCLUDE = {
     "src/core": ["protocol"],
     "src/features": ["core", "protocol"],
     "src/client": ["core", "protocol"],
-    "src/conformance": [],
+    "src/conformance": ["core"],
+    "src/faults": ["core"],
     "src/engine": ["core", "features", "protocol"],
     "examples": [],
 }
