@@ -147,7 +147,10 @@ class FaultyStorage final : public Storage {
   void cancel() override {
     {
       std::lock_guard lock(state_->mutex);
-      if (state_->cancel_releases) state_->release();
+      if (state_->cancel_releases) {
+        is_cancelled_ = true;
+        state_->release();
+      }
     }
     inner_->cancel();
   }
@@ -167,6 +170,7 @@ class FaultyStorage final : public Storage {
       case Kind::throws:
         throw std::runtime_error("a fault on order");
       case Kind::hangs: {
+        if (is_cancelled_) return {};
         const auto began = state_->releases;
         ++state_->hanging;
         state_->changed.notify_all();
@@ -184,6 +188,7 @@ class FaultyStorage final : public Storage {
 
   std::unique_ptr<Storage> inner_;
   const std::shared_ptr<StorageFaults::State> state_;
+  bool is_cancelled_ = false;  // nothing may block any more; with the orders' mutex
 };
 
 }  // namespace detail
