@@ -42,11 +42,13 @@ struct Credentials {
 
 // Turns credentials into an identity.
 //
-// Threads: authenticate() is called on an engine thread and must not block; it may complete at once or later, from
-// any thread. The engine takes the first completion; a completion that is dropped counts as `cancelled`, and one
-// that has not come within the login deadline (5 s) as `timeout`. What it throws counts as `unauthenticated`.
+// Threads: authenticate() is called on engine threads, by several at once where there are several, and must not block;
+// it may complete at once or later, from any thread. The engine takes the first completion; a completion that is
+// dropped counts as `cancelled`, and one that has not come within the login deadline (5 s) as `timeout`. What it throws
+// counts as `unauthenticated`, and so does an identity that has expired when it comes.
 // Ownership: the engine owns it and destroys it after stop().
 // Errors: any; `unauthenticated` is the usual one. The message reaches the client.
+// authenticator_conformance in testing.h checks an implementation.
 class CHATCORE_API Authenticator {
  public:
   virtual ~Authenticator();
