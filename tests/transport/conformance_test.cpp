@@ -2,12 +2,16 @@
 
 #include <chatcore/testing.h>
 
+#include "transport/nets.h"
+
 using namespace chatcore;
 
 namespace {
 
+template <class Net>
 TransportPair tcp() {
-  return {make_tcp_transport({.port = 0}), [](const Endpoint& at) { return make_tcp_dialer(at); }};
+  return {make_tcp_transport(Net::options()),
+          [](const Endpoint& at) { return make_tcp_dialer(at, 16 << 20, Net::trust()); }};
 }
 TransportPair loopback() {
   const auto network = std::make_shared<Loopback>();
@@ -32,10 +36,11 @@ void keeps_every_promise(Function<TransportPair()> make) {
 
 }  // namespace
 
-TEST_CASE("TCP keeps every promise of transport.h") { keeps_every_promise(tcp); }
+TEST_CASE("TCP keeps every promise of transport.h") { keeps_every_promise(tcp<fakes::Plain>); }
+TEST_CASE("TLS keeps every promise of transport.h") { keeps_every_promise(tcp<fakes::Secured>); }
 TEST_CASE("Loopback keeps every promise of transport.h") { keeps_every_promise(loopback); }
 TEST_CASE("a faulty transport without a fault keeps every promise of transport.h") {
-  keeps_every_promise([] { return faultless(tcp()); });
+  keeps_every_promise([] { return faultless(tcp<fakes::Plain>()); });
 }
 TEST_CASE("a transport that takes one frame at a time keeps every promise of transport.h") {
   keeps_every_promise([] {

@@ -116,7 +116,8 @@ class JwtAuthenticator final : public Authenticator {
     if (!jwt::is_text(alg)) return jwt::Refusal{"its header has no `alg`"};
     if (kid && !jwt::is_text(kid)) return jwt::Refusal{"its `kid` is no text"};
     bool is_known = false;
-    for (const auto& key : *options_.keys->keyring_->current()) {
+    const auto keys = options_.keys->keyring_->current();  // held: they may be replaced meanwhile
+    for (const auto& key : *keys) {
       if ((kid && key->id() != kid->text) || alg->text != jwt::name_of(key->algorithm())) continue;
       is_known = true;
       if (key->has_signed(token, parts.signed_part, signature)) return {};
