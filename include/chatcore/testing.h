@@ -3,6 +3,7 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -15,6 +16,12 @@
 
 namespace chatcore {
 inline namespace v1 {
+
+namespace detail {
+class FaultyAuthenticator;
+class FaultyStorage;
+class FaultyWires;
+}  // namespace detail
 
 // A clock that stands still until it is told to move. Safe from several threads.
 class CHATCORE_API ManualClock final : public Clock {
@@ -88,6 +95,121 @@ struct Check {
 // outlive a close. Runs on the calling thread; a check takes well under a second.
 CHATCORE_API std::vector<Check> storage_conformance(Function<std::unique_ptr<Storage>()> make,
                                                     Function<std::unique_ptr<Storage>()> reopen = {});
+
+// A login to try an authenticator with.
+struct AuthenticatorTrial {
+  Function<std::unique_ptr<Authenticator>()> make{};  // a fresh one each time
+  Function<Credentials()> good{};                     // asked for each login, so they may be used up by one
+  Identity identity{};                                // whom the good ones name; `device` and `expires` are compared
+                                                      // where they are set
+  Function<Credentials()> bad{};                      // well-formed, but to be refused
+  Function<void()> poll{};                            // where it needs the host's loop to answer: called until it has
+  std::chrono::milliseconds patience{5'000};  // an answer that takes longer does not come: the engine's login deadline
+};
+
+// What auth.h promises, as checks. Runs on the calling thread, but for one check, which logs in from others too.
+CHATCORE_API std::vector<Check> authenticator_conformance(AuthenticatorTrial);
+
+// A transport, and the way to it. `dialer` is called after start(), with what that gave.
+struct TransportPair {
+  std::unique_ptr<Transport> transport{};
+  Function<std::unique_ptr<Dialer>(const Endpoint&)> dialer{};
+};
+
+// What transport.h promises of a Transport, a Dialer and their Connections, as checks. `make` gives a fresh pair each
+// time. Runs on the calling thread, which polls both, in real time: a check gives up after `patience`.
+CHATCORE_API std::vector<Check> transport_conformance(Function<TransportPair()> make,
+                                                      std::chrono::milliseconds patience = std::chrono::seconds(10));
+
+// ---- faults
+
+// Wrappers that fail on order: what they wrap does the work. The orders are shared with the test, which may give them
+// from any thread while the wrapper is used, and may outlive it.
+
+enum class StorageCall : std::uint8_t { open, commit, events, row, rows, feed };
+
+struct StorageFault {
+  enum class Kind : std::uint8_t {
+    fails,       // with `code`, and nothing is done: unknown_outcome is a commit that was lost
+    unanswered,  // a commit that is done, but says unknown_outcome
+    throws,      // nothing is done
+    hangs,       // until StorageFaults::release(), then it goes on
+    slow,        // it takes `delay` longer, in real time
+  };
+  StorageCall call{};
+  Kind kind = Kind::fails;
+  unsigned after = 0;  // so many calls pass before the first that is hit
+  unsigned times = 1;  // how many are hit, then the fault is over; 0: all from then on
+  ErrorCode code = ErrorCode::storage_unavailable;
+  std::chrono::milliseconds delay{};
+  Function<bool(std::span<const Change>)> only{};  // of a commit: others pass, and are not counted in `after`
+};
+
+class CHATCORE_API StorageFaults {
+ public:
+  StorageFaults();
+  ~StorageFaults();
+  void add(StorageFault);             // behind those there are; a call is hit by the first that fits
+  void clear();                       // all is well, and what hangs goes on
+  void release();                     // what hangs now goes on
+  void cancel_releases(bool);         // whether Storage::cancel() does that too; true unless told
+  unsigned calls(StorageCall) const;  // so far
+  unsigned hanging() const;           // calls, now
+  unsigned storages() const;          // wrappers that obey, now
+  bool wait_for(Function<bool()> over, std::chrono::milliseconds most);  // looks at each call; false: it did not come
+
+ private:
+  struct State;
+  friend class detail::FaultyStorage;
+  std::shared_ptr<State> state_;
+};
+CHATCORE_API std::unique_ptr<Storage> make_faulty_storage(std::unique_ptr<Storage>, std::shared_ptr<StorageFaults>);
+
+// Of every connection of a transport or a dialer.
+class CHATCORE_API ConnectionFaults {
+ public:
+  ConnectionFaults();
+  ~ConnectionFaults();
+  void cut_after(std::size_t frames);     // the connection that receives that many more, over all, is lost; 0: all are
+  void take_at_most(std::size_t frames);  // a send takes no more at once; 0: as many as there is room for
+  void delay(unsigned polls);             // what happens reaches the Link so many polls later
+  void refuse(bool);                      // new connections are closed, or not made, with transport_failed
+  std::size_t received() const;           // frames, over all connections
+  std::size_t sent() const;
+
+ private:
+  struct State;
+  friend class detail::FaultyWires;
+  std::shared_ptr<State> state_;
+};
+CHATCORE_API std::unique_ptr<Transport> make_faulty_transport(std::unique_ptr<Transport>,
+                                                              std::shared_ptr<ConnectionFaults>);
+CHATCORE_API std::unique_ptr<Dialer> make_faulty_dialer(std::unique_ptr<Dialer>, std::shared_ptr<ConnectionFaults>);
+
+enum class AuthenticatorFault : std::uint8_t {
+  none,
+  late,     // answered in AuthenticatorFaults::release()
+  twice,    // answered, then again with an identity of somebody else
+  never,    // the completion is kept for ever
+  dropped,  // ... or let go of without an answer
+  throws,   // instead of an answer
+};
+
+class CHATCORE_API AuthenticatorFaults {
+ public:
+  AuthenticatorFaults();
+  ~AuthenticatorFaults();
+  void next(std::vector<AuthenticatorFault>);  // what happens to the logins to come, in order; then all is well
+  std::size_t release();                       // answers what is late, on this thread; how many
+  std::size_t waiting() const;                 // late, now
+
+ private:
+  struct State;
+  friend class detail::FaultyAuthenticator;
+  std::shared_ptr<State> state_;
+};
+CHATCORE_API std::unique_ptr<Authenticator> make_faulty_authenticator(std::unique_ptr<Authenticator>,
+                                                                      std::shared_ptr<AuthenticatorFaults>);
 
 }  // namespace v1
 }  // namespace chatcore

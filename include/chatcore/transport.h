@@ -95,7 +95,8 @@ class CHATCORE_API Acceptor {
 // Accepts connections and cuts frames. Given to Engine::listen, which owns it from then on.
 //
 // Threads: start and stop are called once, by any thread. poll() is called by one engine thread at a time, always
-// the same; wake() by any thread. The Acceptor outlives the transport.
+// the same; wake() by any thread. The Acceptor outlives the transport. transport_conformance in testing.h checks an
+// implementation.
 class CHATCORE_API Transport {
  public:
   virtual ~Transport();

@@ -223,15 +223,18 @@ void ConnectionSession::log_in(const protocol::ClientFrame& frame) {
     return answer(frame.call, Error{ErrorCode::unauthenticated, "this server takes no logins"});
   }
   phase_ = Phase::authenticating;
+  // Weak: a completion that the host keeps for ever must not keep the connection.
   auto done = std::make_shared<Done<Identity>>(
-      first_completion<Identity>([self = shared_from_this(), lobby = lobby_, call = frame.call, device,
+      first_completion<Identity>([waiting = weak_from_this(), lobby = lobby_, call = frame.call, device,
                                   resume = std::move(login->resume)](Result<Identity> identity) mutable {
+        const auto self = std::static_pointer_cast<ConnectionSession>(waiting.lock());
+        if (!self) return;
         if (identity) {
           identity->trusted = false;
           if (identity->device.empty()) identity->device = device;
         }
         lobby->post([self, call, resume = std::move(resume), identity = std::move(identity)]() mutable {
-          static_cast<ConnectionSession&>(*self).authenticated(call, std::move(resume), std::move(identity));
+          self->authenticated(call, std::move(resume), std::move(identity));
         });
       }));
   std::string peer;
@@ -252,6 +255,9 @@ void ConnectionSession::authenticated(std::uint64_t call, Checkpoint resume, Res
   }
   if (identity && identity->user.empty()) {
     identity = Error{ErrorCode::unauthenticated, "the authenticator named no user"};
+  }
+  if (identity && identity->expires <= core_.clock->wall()) {  // it may have been long under way
+    identity = Error{ErrorCode::unauthenticated, "the login has expired: get a new token"};
   }
   if (!identity) {
     phase_ = Phase::login;  // another attempt, until the login deadline

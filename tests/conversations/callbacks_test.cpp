@@ -298,6 +298,98 @@ TEST_CASE("An authenticator may say yes, no, nobody, twice, later, never, or thr
   CHECK(engine.stats().callback_exceptions == 2);
 }
 
+TEST_CASE("A completion of a login that the host never lets go of keeps nothing of the engine alive") {
+  std::vector<Done<Identity>> kept;
+  std::weak_ptr<int> engine_lives;
+  {
+    EngineOptions options;
+    options.authenticator =
+        make_authenticator([&](Credentials, Done<Identity> done) { kept.push_back(std::move(done)); });
+    const auto token = std::make_shared<int>();
+    engine_lives = token;
+    options.runtime.log = [token](LogLevel, std::string_view) {};
+    TestEngine test = TestEngine::open(std::move(options));
+    for (const bool hangs_up : {true, false}) {
+      Wire wire(test.engine());
+      test.settle();
+      wire.says(frame(1, 64, number(1, 1) + text(2, "x")));
+      test.settle();
+      if (hangs_up) {
+        wire.hang_up();
+        test.settle();
+      } else {
+        test.advance(7s);
+        CHECK(wire.closed().size() == 1);
+      }
+      test.settle();
+      CHECK(test.engine().stats().connections == 0);
+    }
+    REQUIRE(kept.size() == 2);
+    kept.at(0)(Identity{.user = "alice"});
+    test.settle();
+    CHECK(test.engine().stats().sessions == 0);
+  }
+  CHECK(engine_lives.expired());
+  kept.at(1)(Identity{.user = "alice"});
+}
+
+TEST_CASE("A login whose identity has expired when it comes is refused, and may be tried again") {
+  std::vector<Done<Identity>> kept;
+  EngineOptions options;
+  options.authenticator =
+      make_authenticator([&](Credentials, Done<Identity> done) { kept.push_back(std::move(done)); });
+  TestEngine test = TestEngine::open(std::move(options));
+  Wire wire(test.engine());
+  const auto logs_in = [&](std::uint64_t call, TimePoint expires) {
+    test.settle();
+    wire.says(frame(call, 64, number(1, 1) + text(2, "x")));
+    test.settle();
+    REQUIRE(kept.size() == call);
+    kept.back()(Identity{.user = "alice", .expires = expires});
+    test.settle();
+    const auto heard = wire.hears();
+    REQUIRE(heard.size() == 1);
+    CHECK(heard[0].call == call);
+    return heard[0].error ? heard[0].error->code : ErrorCode::ok;
+  };
+  const TimePoint now = test.clock().wall();
+  CHECK(logs_in(1, now - 1ms) == ErrorCode::unauthenticated);
+  CHECK(logs_in(2, now) == ErrorCode::unauthenticated);
+  CHECK(test.engine().stats().sessions == 0);
+  CHECK(logs_in(3, now + 1ms) == ErrorCode::ok);
+}
+
+TEST_CASE("One login is answered by many threads at once: one of them counts") {
+  std::vector<Done<Identity>> kept;
+  EngineOptions options;
+  options.shards = 4;
+  options.authenticator =
+      make_authenticator([&](Credentials, Done<Identity> done) { kept.push_back(std::move(done)); });
+  TestEngine test = TestEngine::open(std::move(options));
+  std::vector<std::unique_ptr<Wire>> wires;
+  for (int i = 0; i < 50; ++i) {
+    wires.push_back(std::make_unique<Wire>(test.engine()));
+    test.settle();
+    wires.back()->says(frame(1, 64, number(1, 1) + text(2, "x")));
+  }
+  test.settle();
+  REQUIRE(kept.size() == 50);
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 4; ++t) {
+    threads.emplace_back([&, who = user("user" + std::to_string(t))] {
+      for (auto& done : kept) done(Identity{.user = who});
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  test.settle();
+  for (const auto& wire : wires) {
+    const auto heard = wire->hears();
+    REQUIRE(heard.size() == 1);
+    CHECK_FALSE(heard[0].error);
+  }
+  CHECK(test.engine().stats().sessions == 50);
+}
+
 TEST_CASE("A login that is answered after the connection, or the engine, has gone harms nobody") {
   std::vector<Done<Identity>> kept;
   std::optional<Wire> wire;

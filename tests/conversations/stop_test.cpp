@@ -13,18 +13,18 @@ using namespace chat;
 // ---- storage
 
 TEST_CASE("Whatever of a storage throws, each request is answered once, and all is well when it has stopped") {
-  for (const At at : {At::commit, At::events, At::row, At::rows}) {
+  for (const StorageCall at : calls_of_an_engine) {
     for (const unsigned threads : {0u, 1u}) {
       CAPTURE(static_cast<int>(at));
       CAPTURE(threads);
-      auto orders = std::make_shared<Orders>();
+      auto faults = std::make_shared<StorageFaults>();
       EngineOptions options = in_memory(threads);
-      options.storage = std::make_unique<Troubled>(orders);
+      options.storage = troubled(faults);
       Engine engine = open(std::move(options));
       Session session = engine.open_session({.identity = alice_is});
       const auto one = wait(engine, alice_is, hi("bob", "one"));
       REQUIRE(one);
-      orders->set(At::nothing, at);
+      faults->add({.call = at, .kind = StorageFault::Kind::throws, .times = 0});
       std::atomic<int> answers{0};
       const auto counted = [&](const auto&) { ++answers; };
       session.call(Send{.to = Direct{"bob"}, .content = {.text = "two"}, .key = "two"}, counted);
@@ -39,7 +39,7 @@ TEST_CASE("Whatever of a storage throws, each request is answered once, and all 
         engine.poll(1ms);
         return answers == 7;
       }));
-      orders->set(At::nothing);
+      faults->clear();
       const auto again = wait(engine, alice_is, Send{.to = Direct{"bob"}, .content = {.text = "two"}, .key = "two"});
       REQUIRE_MESSAGE(again, again.error().message);
       CHECK(wait(engine, alice_is, hi("carol")));
@@ -103,75 +103,110 @@ TEST_CASE("Whose login is on its way between two shards when the engine stops is
   }
 }
 
+TEST_CASE("stop returns in time though a login hangs for ever, and the authenticator outlives the call") {
+  struct Told {
+    std::atomic<bool> inside{false}, released{false}, returned{false}, destroyed{false};
+  };
+  struct Hangs final : Authenticator {
+    explicit Hangs(std::shared_ptr<Told> to) : told(std::move(to)) {}
+    ~Hangs() override { told->destroyed = true; }
+    void authenticate(Credentials, Done<Identity> done) override {
+      told->inside = true;
+      until([&] { return told->released.load(); });
+      if (told->destroyed) return;  // and said so below
+      told->returned = true;
+      done(Identity{.user = "alice"});
+    }
+    const std::shared_ptr<Told> told;
+  };
+  auto told = std::make_shared<Told>();
+  {
+    EngineOptions options = in_memory(1);
+    options.authenticator = std::make_unique<Hangs>(told);
+    Engine engine = open(std::move(options));
+    Wire wire(engine);
+    REQUIRE(until([&] { return engine.stats().connections == 1 && wire.is_attached(); }));
+    wire.says(frame(1, 64, number(1, 1) + text(2, "x")));
+    REQUIRE(until([&] { return told->inside.load(); }));
+    Status stopped;
+    CHECK(time_of([&] { stopped = engine.stop(200ms); }) < 5s);
+    CHECK(code(stopped) == ErrorCode::timeout);
+  }
+  CHECK_FALSE(told->destroyed);
+  told->released = true;
+  CHECK(until([&] { return told->destroyed.load(); }));
+  CHECK(told->returned);
+}
+
 TEST_CASE("stop closes the storage, whoever still holds a session or a link") {
   for (const unsigned threads : {0u, 1u}) {
     CAPTURE(threads);
-    auto orders = std::make_shared<Orders>();
+    auto faults = std::make_shared<StorageFaults>();
     EngineOptions options = in_memory(threads);
-    options.storage = std::make_unique<Troubled>(orders);
+    options.storage = troubled(faults);
     Engine engine = open(std::move(options));
     Session session = engine.open_session({.identity = alice_is});
     REQUIRE(wait(engine, alice_is, hi("bob")));
-    CHECK_FALSE(orders->destroyed);
+    CHECK(faults->storages() == 1);
     CHECK(engine.stop(2s));
-    CHECK(orders->destroyed);
+    CHECK(faults->storages() == 0);
   }
 }
 
 TEST_CASE("stop returns in time though a call of the storage hangs for ever") {
-  for (const At at : {At::commit, At::events, At::row, At::rows}) {
+  for (const StorageCall at : calls_of_an_engine) {
     CAPTURE(static_cast<int>(at));
-    auto orders = std::make_shared<Orders>();
+    auto faults = std::make_shared<StorageFaults>();
+    faults->cancel_releases(false);
     std::atomic<int> answers{0};
     {
       EngineOptions options = in_memory(1, 2);
-      options.storage = std::make_unique<Troubled>(orders);
+      options.storage = troubled(faults);
       Engine engine = open(std::move(options));
       Session session = engine.open_session({.identity = alice_is});
       REQUIRE(wait(engine, alice_is, hi("bob")));
-      orders->set(at);
+      faults->add({.call = at, .kind = StorageFault::Kind::hangs, .times = 0});
       for (int i = 0; i < 5; ++i) {
         session.call(hi("p" + std::to_string(i)), [&, at](Result<Sent> sent) {
-          CHECK_MESSAGE((code(sent) == ErrorCode::stopped || at == At::rows), name(code(sent)));
+          CHECK_MESSAGE((code(sent) == ErrorCode::stopped || at == StorageCall::rows), name(code(sent)));
           ++answers;
         });
         session.call(ListConversations{}, [&, at](Result<ConversationsPage> page) {  // has it anything to write first?
-          CHECK_MESSAGE((code(page) == ErrorCode::stopped || at == At::commit), name(code(page)));
+          CHECK_MESSAGE((code(page) == ErrorCode::stopped || at == StorageCall::commit), name(code(page)));
           ++answers;
         });
       }
-      orders->wait_for([&] { return orders->inside > 0; });
+      REQUIRE(faults->wait_for([&] { return faults->hanging() > 0; }, 20s));
       Status stopped;
       CHECK(time_of([&] { stopped = engine.stop(200ms); }) < 700ms);
       REQUIRE_FALSE(stopped);
       CHECK(stopped.error().code == ErrorCode::timeout);
       CHECK(engine.stop(5s).error().code == ErrorCode::timeout);  // says the same again
       CHECK(answers == 10);
-      CHECK_FALSE(orders->destroyed);
+      CHECK(faults->storages() == 1);
     }
-    CHECK_FALSE(orders->destroyed);  // its thread still needs it
-    orders->set(At::nothing);
-    orders->wait_for([&] { return orders->destroyed; });
+    CHECK(faults->storages() == 1);  // its thread still needs it
+    faults->clear();
+    REQUIRE(faults->wait_for([&] { return faults->storages() == 0; }, 20s));
     CHECK(answers == 10);
   }
 }
 
 TEST_CASE("A storage whose cancel lets its calls return is stopped cleanly") {
-  auto orders = std::make_shared<Orders>();
-  orders->cancel_helps = true;
+  auto faults = std::make_shared<StorageFaults>();
   EngineOptions options = in_memory(1);
-  options.storage = std::make_unique<Troubled>(orders);
+  options.storage = troubled(faults);
   Engine engine = open(std::move(options));
   REQUIRE(wait(engine, alice_is, hi("bob")));
-  orders->set(At::commit);
+  faults->add({.call = StorageCall::commit, .kind = StorageFault::Kind::hangs, .times = 0});
   std::atomic<int> answers{0};
   engine.call(alice_is, hi("bob"), [&](Result<Sent>) { ++answers; });
-  orders->wait_for([&] { return orders->inside > 0; });
+  REQUIRE(faults->wait_for([&] { return faults->hanging() > 0; }, 20s));
   Status stopped(ErrorCode::invalid, "");
   CHECK(time_of([&] { stopped = engine.stop(200ms); }) < 700ms);
   CHECK(stopped);
   CHECK(answers == 1);
-  CHECK(orders->destroyed);
+  CHECK(faults->storages() == 0);
 }
 
 TEST_CASE("stop returns in time though a callback hangs, and what the callback needs stays") {
@@ -179,10 +214,10 @@ TEST_CASE("stop returns in time though a callback hangs, and what the callback n
   std::condition_variable changed;
   bool inside = false, release = false;
   std::atomic<int> answers{0};
-  auto orders = std::make_shared<Orders>();
+  auto faults = std::make_shared<StorageFaults>();
   {
     EngineOptions options = in_memory(1);
-    options.storage = std::make_unique<Troubled>(orders);
+    options.storage = troubled(faults);
     Engine engine = open(std::move(options));
     engine.call(alice_is, hi("bob"), [&](Result<Sent>) {
       std::unique_lock lock(mutex);

@@ -61,18 +61,18 @@ TEST_CASE("Two engines in one process talk to each other from their callbacks") 
 
 TEST_CASE("wait waits, with threads and without, and gives up at its deadline") {
   for (const unsigned threads : {0u, 1u}) {
-    auto orders = std::make_shared<Orders>();
+    auto faults = std::make_shared<StorageFaults>();
     EngineOptions options = in_memory(threads);
-    options.storage = std::make_unique<Troubled>(orders);
+    options.storage = troubled(faults);
     Engine engine = open(std::move(options));
     const auto sent = wait(engine, alice_is, hi("bob"));
     REQUIRE(sent);
     CHECK(sent->seq == 1);
     CHECK(code(wait(engine, alice_is, ReadHistory{.conversation = "nowhere"})) == ErrorCode::no_such_conversation);
     if (threads == 0) continue;
-    orders->set(At::commit);
+    faults->add({.call = StorageCall::commit, .kind = StorageFault::Kind::hangs, .times = 0});
     CHECK(code(wait(engine, alice_is, hi("bob"), 20ms)) == ErrorCode::timeout);
-    orders->set(At::nothing);
+    faults->clear();
     CHECK(wait(engine, alice_is, hi("bob"))->seq == 3);  // it was done after all
   }
 }

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Compiles the C++ snippets of README.md, docs/storage.md and docs/transport.md, and holds the first one against examples/hello."""
+"""Compiles the C++ snippets of README.md and of some pages of docs, and holds the first one against examples/hello."""
 
 import pathlib
 import re
@@ -11,11 +11,56 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 # What stands around a snippet that is no whole program, by a line of it.
 AROUND = {
-    "make_authenticator(": (
+    "accounts.verify(": (
         """#include <chatcore/chatcore.h>
 using namespace chatcore;
 struct { void verify(std::string, Done<Identity>) {} } accounts;
 void host(UserId user, ConversationId group, std::string body, std::string request_id) {
+""",
+        "}\n",
+    ),
+    "accounts.find_later(": (
+        """#include <chatcore/chatcore.h>
+struct Account { chatcore::UserId id; chatcore::TimePoint until; };
+struct { void find_later(std::string, chatcore::Function<void(const Account*)>) {} } accounts;
+void host(chatcore::EngineOptions& options) {
+""",
+        "}\n",
+    ),
+    "JwtKeys::make(": (
+        """#include <chatcore/chatcore.h>
+void log_line(std::string_view);
+chatcore::Status host(chatcore::EngineOptions& options, std::string public_pem) {
+""",
+        "return {};\n}\n",
+    ),
+    "JwtKeys& keys": ("#include <chatcore/chatcore.h>\n", ""),
+    "int run(": (
+        """#include <chatcore/testing.h>
+#include <cstdio>
+""",
+        "",
+    ),
+    "authenticator_conformance(": (
+        """#include <chatcore/testing.h>
+int run(std::vector<chatcore::Check>);
+std::unique_ptr<chatcore::Authenticator> make_my_authenticator();
+std::string fresh_token_of(const char*), expired_token_of(const char*);
+void my_loop_runs_once();
+""",
+        "",
+    ),
+    "transport_conformance(": (
+        """#include <chatcore/testing.h>
+int run(std::vector<chatcore::Check>);
+std::unique_ptr<chatcore::Transport> make_my_transport();
+std::unique_ptr<chatcore::Dialer> make_my_dialer(const chatcore::Endpoint&);
+""",
+        "",
+    ),
+    "make_faulty_storage(": (
+        """#include <chatcore/testing.h>
+void test() {
 """,
         "}\n",
     ),
@@ -96,7 +141,7 @@ def main():
     good = code_lines(readme[0]) == code_lines((ROOT / "examples/hello/hello.cpp").read_text())
     if not good:
         print("README.md: the first snippet is not examples/hello/hello.cpp")
-    for page in ("README.md", "docs/storage.md", "docs/transport.md"):
+    for page in ("README.md", "docs/storage.md", "docs/transport.md", "docs/auth.md", "docs/testing.md"):
         for snippet in snippets(page):
             good = compiles(page, snippet) and good
     sys.exit(0 if good else 1)

@@ -18,7 +18,8 @@ MAY_INCLUDE = {
     "src/core": ["protocol"],
     "src/features": ["core", "protocol"],
     "src/client": ["core", "protocol"],
-    "src/conformance": [],
+    "src/conformance": ["core"],
+    "src/faults": ["core"],
     "src/engine": ["core", "features", "protocol"],
     "examples": [],
 }
@@ -32,10 +33,12 @@ FOREIGN = {
     r"rocksdb/": ["src/storage/rocksdb"],
     r"boost/": ["src/transport/tcp"],
     r"cereal/": [],
+    r"jwt\.h": ["src/auth/jwt"],
     r"openssl/": ["src/core", "src/features", "src/auth", "src/engine", "src/transport/tcp", "examples/backend"],
     r"xxhash\.h": ["src/protocol", "src/storage/rocksdb", "src/core", "src/features"],
     r"CLI/": ["examples"],
-    r"sqlite3\.h|httplib\.h|nlohmann/": ["examples/backend"],
+    r"nlohmann/": ["src/auth/jwt", "examples/backend"],
+    r"sqlite3\.h|httplib\.h": ["examples/backend"],
 }
 # POSIX headers, for what the standard library does not have.
 POSIX = re.compile(r"(?:sys|netinet|arpa)/[a-z_]+\.h|(?:unistd|fcntl|poll|signal|netdb|pthread|dirent|errno)\.h")

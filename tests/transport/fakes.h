@@ -31,6 +31,7 @@ inline std::string text(std::span<const std::byte> bytes) {
 class Peer final : public detail::LinkTarget {
  public:
   void receive(std::span<const std::byte> frame) override {
+    was_told_after_end = was_told_after_end || closes > 0;
     frames.push_back(text(frame));
     if (on_receive) on_receive();
   }
@@ -53,6 +54,7 @@ class Peer final : public detail::LinkTarget {
   std::vector<std::string> frames{};
   std::function<void()> on_receive{}, on_writable{};
   int writables = 0, closes = 0;
+  bool was_told_after_end = false;
   Error reason{};
 };
 
