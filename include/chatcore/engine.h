@@ -73,6 +73,12 @@ class CHATCORE_API Engine {
   // Starts a transport. Gives the address it listens on, or the transport's error.
   Result<Endpoint> listen(std::unique_ptr<Transport>);
 
+  // Ends every session of a user, or of one device of his, over a connection or in this process: what is queued for it
+  // is dropped, its last push is Closed with `unauthenticated`, and nothing is shown to it any more. Within a second,
+  // also where a peer takes nothing. A login that began before this call is turned away; whether one that begins after
+  // it is let in is the Authenticator's matter, so tell that one first. Requests that were under way are finished.
+  void revoke(const UserId&, const DeviceId& = {});
+
   // Does what there is to do, for about `budget` (one item more at most). Nothing where the engine has threads of
   // its own. Not from a callback.
   PollResult poll(std::chrono::microseconds budget) noexcept;

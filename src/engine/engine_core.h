@@ -29,6 +29,7 @@ class EngineCore final : public Acceptor, public std::enable_shared_from_this<En
   core::Core& core() { return *core_; }
   std::shared_ptr<LocalSession> open_session(SessionOptions);
   Result<Endpoint> listen(std::unique_ptr<Transport>);
+  void revoke(const UserId&, const DeviceId&);
   PollResult poll(std::chrono::microseconds budget);
   void run();
   Status stop(std::chrono::milliseconds deadline);
@@ -55,6 +56,7 @@ class EngineCore final : public Acceptor, public std::enable_shared_from_this<En
   std::shared_ptr<core::Core> core_;
   const std::unique_ptr<Authenticator> authenticator_;
   const std::unique_ptr<Membership> membership_;
+  const std::unique_ptr<Policy> policy_;
   Function<void()> host_wake_;
   const unsigned thread_count_;
   std::vector<std::unique_ptr<Loop>> loops_;  // one a thread; one for poll() where there are none

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <utility>
 
 #include "core/hub.h"
@@ -56,7 +57,14 @@ Status EngineCore::stop(std::chrono::milliseconds time) {
     poller_ = std::this_thread::get_id();
   }
 
-  wait_until(farewell, [this] { return core_->under_way.load() <= 0; });
+  const auto all_answered = [this] { return core_->under_way.load() <= 0; };
+  if (!wait_until(farewell, all_answered)) {
+    core_->decides_no_more = true;
+    for (auto& shard : core_->shards) {
+      shard->post([&conversations = shard->conversations()] { conversations.give_up_undecided(); });
+    }
+    wait_until(std::min(deadline, std::chrono::steady_clock::now() + std::chrono::milliseconds(100)), all_answered);
+  }
   flush_inboxes(farewell);
   for (auto& shard : core_->shards) {
     shard->post([&hub = shard->hub()] {

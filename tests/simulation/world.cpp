@@ -56,6 +56,7 @@ bool World::open() {
   options.storage_threads = 0;
   options.shards = plan.shards;
   options.limits.heartbeat = 3s;
+  options.limits.messages_per_second = options.limits.requests_per_second = 0;
   options.runtime.clock = clock;
   options.runtime.random = [random = Random(plan.seed * 77 + lives_)]() mutable { return random.next(); };
   auto opened = detail::EngineCore::open(std::move(options));
