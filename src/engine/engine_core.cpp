@@ -218,13 +218,13 @@ void EngineCore::start_threads() {
     // It keeps the engine alive where it hangs in the host's code past the end of stop().
     threads_.emplace_back([self = shared_from_this(), &loop = *loops_[i]] {
       loop.run();
-      bool drop = false;
+      bool last = false;
       {
         std::lock_guard lock(self->mutex_);
-        drop = --self->running_ == 0 && self->drop_when_ended_;
+        last = --self->running_ == 0 && self->finish_when_ended_;
         self->ended_.notify_all();
       }
-      if (drop) self->drop_all();
+      if (last) self->finish();
     });
   }
 }
@@ -285,16 +285,20 @@ void EngineCore::revoke(const UserId& user, const DeviceId& device) {
 PollResult EngineCore::poll(std::chrono::microseconds budget) {
   if (thread_count_ != 0 || stopped_) return {};
   if (poller_ == std::this_thread::get_id()) return {};  // in a callback
+  const auto keep = shared_from_this();                  // where it hangs in the host's code past the end of stop()
   std::unique_lock lock(polling_, std::try_to_lock);
   if (!lock) return {};  // another thread polls
   poller_ = std::this_thread::get_id();
   const PollResult result = loops_.front()->poll(budget);
   poller_ = std::thread::id();
+  lock.unlock();
+  finish_if_left();
   return result;
 }
 
 void EngineCore::run() {
   if (thread_count_ == 0) {
+    const auto keep = shared_from_this();
     std::unique_lock lock(polling_, std::try_to_lock);
     if (!lock) return;
     poller_ = std::this_thread::get_id();
@@ -302,7 +306,8 @@ void EngineCore::run() {
     loops_.front()->run();
     loops_.front()->on_idle_wake(&host_wake_);
     poller_ = std::thread::id();
-    return;
+    lock.unlock();
+    return finish_if_left();
   }
   std::unique_lock lock(mutex_);
   ended_.wait(lock, [&] { return stop_began_ || running_ == 0; });
