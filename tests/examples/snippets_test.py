@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Compiles the C++ snippets of README.md, docs/storage.md and docs/transport.md, and holds the first one against examples/hello."""
+"""Compiles the C++ snippets of README.md, docs/storage.md, docs/policy.md and docs/transport.md, and holds the first one against examples/hello."""
 
 import pathlib
 import re
@@ -60,6 +60,22 @@ int main() {
 """,
         "return failures;\n}\n",
     ),
+    "make_policy(": (
+        """#include <chatcore/chatcore.h>
+using namespace chatcore;
+void host() {
+""",
+        "}\n",
+    ),
+    "policy_conformance(": (
+        """#include <chatcore/testing.h>
+#include <cstdio>
+using namespace chatcore;
+std::unique_ptr<Policy> make_my_policy();
+void test() {
+""",
+        "}\n",
+    ),
 }
 
 
@@ -96,7 +112,7 @@ def main():
     good = code_lines(readme[0]) == code_lines((ROOT / "examples/hello/hello.cpp").read_text())
     if not good:
         print("README.md: the first snippet is not examples/hello/hello.cpp")
-    for page in ("README.md", "docs/storage.md", "docs/transport.md"):
+    for page in ("README.md", "docs/storage.md", "docs/policy.md", "docs/transport.md"):
         for snippet in snippets(page):
             good = compiles(page, snippet) and good
     sys.exit(0 if good else 1)

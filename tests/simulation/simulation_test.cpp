@@ -115,4 +115,6 @@ TEST_CASE("Promise 4 fails where an inbox entry is not written again after a cra
 TEST_CASE("Promise 4 fails where a suffix is lost and nobody is told") { catches("epoch-stays"); }
 TEST_CASE("Promise 5 fails where what was refused is written") { catches("refused-is-written"); }
 TEST_CASE("It is found when an event goes to one who has left") { catches("shown-after-leaving"); }
+TEST_CASE("It is found when a revoked login goes on") { catches("revokes-nothing"); }
+TEST_CASE("It is found when a policy is not asked") { catches("policy-ignored"); }
 TEST_CASE("It is found when a deletion leaves its text") { catches("deleted-text-stays"); }
