@@ -74,7 +74,7 @@ TEST_CASE("A failing plan is cut down to a short one, in which the same promise 
     const Outcome outcome = run(plan, &*kind);
     if (!outcome.violation) continue;
     const Plan small = shrink(plan, outcome.violation->promise, &*kind);
-    CHECK(small.ops.size() <= std::min<std::size_t>(12, plan.ops.size()));
+    CHECK(small.ops.size() <= std::min<std::size_t>(15, plan.ops.size()));
     const Outcome again = run(small, &*kind, true);
     REQUIRE(again.violation);
     CHECK(again.violation->promise == outcome.violation->promise);
