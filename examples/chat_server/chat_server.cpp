@@ -28,7 +28,7 @@ struct Settings {
   std::optional<unsigned> storage_threads;
   Limits limits;
   std::int64_t login_ms = limits.login.count(), heartbeat_ms = limits.heartbeat.count(), stop_ms = 5'000;
-  bool insecure_dev_auth = false;
+  bool insecure_dev_auth = false, no_limits = false;
   std::string tokens;
   int log_level = static_cast<int>(LogLevel::warning);
 };
@@ -100,6 +100,13 @@ void describe(CLI::App& app, Settings& s) {
   add("--page-items", s.limits.page_items, "Items of a page");
   add("--login-timeout", s.login_ms, "Time a connection has for its login, ms");
   add("--heartbeat", s.heartbeat_ms, "Longest silence of a client, ms; closed after twice that");
+  add("--messages-per-second", s.limits.messages_per_second,
+      "What one user may send, over all his devices; 0: no limit");
+  add("--message-burst", s.limits.message_burst, "Messages at once before that counts");
+  add("--requests-per-second", s.limits.requests_per_second, "What one connection may ask for; 0: no limit");
+  add("--request-burst", s.limits.request_burst, "Requests at once before that counts");
+  app.add_flag("--no-limits", s.no_limits, "No limit on messages and requests a second: for measurements")
+      ->group(group);
   app.add_flag("--clients-choose-ids", s.limits.clients_choose_ids, "Clients may name the groups they create")
       ->group(group);
 
@@ -178,6 +185,7 @@ int main(int argc, char** argv) {
     return 2;
   }
   if (settings.memory && app.count("--durability") == 0) settings.durability = Durability::memory;
+  if (settings.no_limits) settings.limits.messages_per_second = settings.limits.requests_per_second = 0;
   settings.limits.login = std::chrono::milliseconds(settings.login_ms);
   settings.limits.heartbeat = std::chrono::milliseconds(settings.heartbeat_ms);
 

@@ -9,6 +9,7 @@
 #include <chatcore/ids.h>
 #include <chatcore/membership.h>
 #include <chatcore/options.h>
+#include <chatcore/policy.h>
 #include <chatcore/requests.h>
 #include <chatcore/result.h>
 #include <chatcore/session.h>

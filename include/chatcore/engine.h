@@ -73,6 +73,12 @@ class CHATCORE_API Engine {
   // Starts a transport. Gives the address it listens on, or the transport's error.
   Result<Endpoint> listen(std::unique_ptr<Transport>);
 
+  // Ends every session of a user, or of one device of his, over a connection or in this process: what is queued for it
+  // is dropped, its last push is Closed with `unauthenticated`, and nothing is shown to it any more. Within a second,
+  // also where a peer takes nothing. A login that began before this call is turned away; whether one that begins after
+  // it is let in is the Authenticator's matter, so tell that one first. Requests that were under way are finished.
+  void revoke(const UserId&, const DeviceId& = {});
+
   // Does what there is to do, for about `budget` (one item more at most). Nothing where the engine has threads of
   // its own. Not from a callback.
   PollResult poll(std::chrono::microseconds budget) noexcept;
@@ -82,9 +88,10 @@ class CHATCORE_API Engine {
 
   // Ends it: no more requests, what is under way is finished or answered with `stopped`, connections are told to
   // come again elsewhere, and the storage is closed. Returns by the deadline, with `timeout` where a call of the
-  // host's (a commit that hangs) has not returned by then: its thread is left what it needs. With storage_threads = 0
-  // that bound is the host's. A second stop returns what the first did. From a callback with threads = 0 it only ends
-  // run(): call it again outside.
+  // host's (a commit that hangs) has not returned by then: its thread is left what it needs. With threads = 0 also
+  // where another thread hangs inside poll() or run(); what hangs inside this call itself, as it polls, is the host's.
+  // A second stop returns what the first did. From a callback with threads = 0 it only ends run(): call it again
+  // outside.
   Status stop(std::chrono::milliseconds deadline) noexcept;
 
   // The host's own table (EngineOptions::membership) has changed: in that conversation, or for that user. From the

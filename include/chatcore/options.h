@@ -12,6 +12,7 @@
 #include <chatcore/function.h>
 #include <chatcore/ids.h>
 #include <chatcore/membership.h>
+#include <chatcore/policy.h>
 #include <chatcore/storage.h>
 
 namespace chatcore {
@@ -37,6 +38,13 @@ struct Limits {
   std::chrono::milliseconds login{5'000};       // a connection that has not logged in by then is closed
   std::chrono::milliseconds heartbeat{30'000};  // a client is silent no longer than that; closed after twice as long
   std::chrono::milliseconds stalled{10'000};    // a connection that took nothing for so long of what waits is cut
+
+  // Rates: a burst at once, then so many a second. 0 a second: unlimited. Neither is asked of a trusted identity, nor
+  // of Engine::call. See docs/limits.md.
+  unsigned messages_per_second = 20;   // a user, over all his sessions: what makes or shows something (the list is in
+  unsigned message_burst = 40;         // policy.h). Beyond it: rate_limited; a repeat that a key answers costs nothing
+  unsigned requests_per_second = 100;  // a session, requests of any kind. A connection beyond it is not read further
+  unsigned request_burst = 200;        // until it may; a session in process is answered rate_limited
 };
 
 // Time, from outside. Both are called from several threads.
@@ -69,6 +77,11 @@ struct EngineOptions {
                                                          // storage runs, and blocks, inside poll()
   Limits limits{};
   Runtime runtime{};
+  std::unique_ptr<Policy> policy{};                       // unset: who is a member may do what his role allows
+  std::chrono::milliseconds policy_deadline{1000};        // more than 0
+  Decision policy_default{.code = ErrorCode::overloaded,  // where the policy does not decide: see policy.h
+                          .reason = "whether this may pass could not be decided in time; retry",
+                          .retry_after = std::chrono::milliseconds(1000)};
 };
 
 }  // namespace v1

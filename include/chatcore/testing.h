@@ -11,6 +11,7 @@
 #include <chatcore/engine.h>
 #include <chatcore/export.h>
 #include <chatcore/function.h>
+#include <chatcore/policy.h>
 #include <chatcore/storage.h>
 #include <chatcore/transport.h>
 
@@ -210,6 +211,36 @@ class CHATCORE_API AuthenticatorFaults {
 };
 CHATCORE_API std::unique_ptr<Authenticator> make_faulty_authenticator(std::unique_ptr<Authenticator>,
                                                                       std::shared_ptr<AuthenticatorFaults>);
+
+// ---- a policy
+
+// What policy.h asks of a policy, as checks. `make` gives a fresh one each time it is called. Decisions that come later
+// are waited for, up to two seconds each; `let`, where given, is called meanwhile: whatever of the host's completes
+// them. The checks use users, conversations and texts of their own; which of them pass is the policy's matter.
+CHATCORE_API std::vector<Check> policy_conformance(Function<std::unique_ptr<Policy>()> make, Function<void()> let = {});
+
+// Spoils the decisions of a policy, to see what a host's program makes of it. A handle; safe from any thread.
+class CHATCORE_API PolicyFaults {
+ public:
+  enum class Fault {
+    none,
+    late,     // kept back until release()
+    twice,    // and then once more, as a refusal
+    dropped,  // the completion is destroyed
+    never,    // the completion is kept, unused, as long as this handle or the policy lives
+    throws,   // decide() does
+  };
+  PolicyFaults();
+  ~PolicyFaults();
+  std::unique_ptr<Policy> wrap(std::unique_ptr<Policy>);
+  void set(Fault);           // of what is asked from now on
+  std::size_t late() const;  // how many are kept back
+  void release();            // gives them, in order, on the calling thread
+
+ private:
+  struct State;
+  std::shared_ptr<State> state_;
+};
 
 }  // namespace v1
 }  // namespace chatcore

@@ -29,12 +29,12 @@ void RequestQueue::add(Call call, SteadyTime not_before) {
 }
 
 void RequestQueue::session_began(std::size_t window, std::size_t frame_bytes) {
-  window_ = std::max<std::size_t>(window, 1);
+  window_ = most_writes_ = std::max<std::size_t>(window, 1);
   frame_bytes_ = frame_bytes;
 }
 
 void RequestQueue::session_ended() {
-  window_ = 0;
+  window_ = writes_ = 0;
   std::vector<Place> lost;
   for (const auto& [call, place] : std::exchange(under_way_, {})) {
     if (of(place.lane).entries.at(place.number).call.once) {
@@ -56,6 +56,7 @@ std::optional<Bytes> RequestQueue::next(SteadyTime now, std::uint64_t call) {
     Bytes frame = protocol::encode_client_frame(call, chosen.id, chosen.body);
     if (frame.size() <= frame_bytes_) {
       under_way_.emplace(call, *place);
+      if (place->lane == Lane::write) ++writes_;
       return frame;
     }
     // The server would cut the connection, and cut it again at each repeat.
@@ -77,7 +78,7 @@ std::optional<RequestQueue::Place> RequestQueue::choose(SteadyTime now) {
   };
   if (const auto inner = first(Lane::inner)) return inner;
   const auto read = first(Lane::read);
-  const auto write = held_until_ <= now ? first(Lane::write) : std::nullopt;
+  const auto write = held_until_ <= now && writes_ < most_writes_ ? first(Lane::write) : std::nullopt;
   if (!read || !write) return read ? read : write;
   return read->number < write->number ? read : write;
 }
@@ -87,8 +88,10 @@ void RequestQueue::answered(const protocol::Answer& answer, SteadyTime now) {
   if (found == under_way_.end()) return;
   const Place place = found->second;
   under_way_.erase(found);
+  if (place.lane == Lane::write) --writes_;
   if (answer.error && may_mend(*answer.error)) return failed(place, *answer.error, now);
   if (place.lane == Lane::write) {
+    if (!answer.error) most_writes_ = std::min(most_writes_ + 1, window_);
     // Only the first in line says that things go well: later ones may be of another conversation.
     if (place.number == of(Lane::write).entries.begin()->first) write_backoff_.reset();
   } else if (!answer.error) {
@@ -100,6 +103,7 @@ void RequestQueue::answered(const protocol::Answer& answer, SteadyTime now) {
 void RequestQueue::failed(Place place, const Error& error, SteadyTime now) {
   if (place.lane == Lane::write) {
     of(Lane::write).waiting.insert(place.number);
+    if (error.code == ErrorCode::rate_limited) most_writes_ = 1;
     // Those behind it fail with it: one pause for all of them.
     if (held_until_ <= now) {
       held_until_ = now + (error.retry_after.count() > 0 ? error.retry_after : write_backoff_.next(owner_.random()));
@@ -123,6 +127,7 @@ void RequestQueue::forget_inner() {
 void RequestQueue::fail_all(const Error& error) {
   forget_inner();
   under_way_.clear();
+  writes_ = 0;
   delayed_.clear();
   std::map<std::uint64_t, Entry> all = std::exchange(of(Lane::write), {}).entries;
   all.merge(std::exchange(of(Lane::read), {}).entries);

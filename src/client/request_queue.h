@@ -34,6 +34,9 @@ class QueueOwner {
 // The server refuses the later numbers of a source while an earlier one has failed and not come again. So after a
 // failure that a retry can mend nothing with a key is sent for a while, then everything from the failed one on, in
 // order. Reads don't wait for writes that do.
+//
+// One that was too fast has refused with it all that it sent behind: it goes on with one write at a time, and one more
+// for each that is taken.
 class RequestQueue {
  public:
   RequestQueue(QueueOwner&, Backoff);
@@ -76,6 +79,7 @@ class RequestQueue {
   std::multimap<SteadyTime, Place> delayed_;            // reads
   SteadyTime held_until_{};                             // writes
   std::size_t window_ = 0;                              // 0: no session
+  std::size_t writes_ = 0, most_writes_ = 0;            // under way, and of them at once
   std::size_t frame_bytes_ = 0;
 };
 

@@ -37,6 +37,7 @@ ConnectionSession::ConnectionSession(Core& core, Shard& lobby, std::uint64_t id,
       lobby_(&lobby),
       connection_(std::move(connection)),
       given_(options.identity ? std::make_unique<const Identity>(*options.identity) : nullptr),
+      rate_(std::max(1u, core.limits.requests_per_second), core.limits.request_burst),
       where_(&lobby) {}
 
 void ConnectionSession::start() {
@@ -117,6 +118,24 @@ bool ConnectionSession::may_read() const {
          under_way_ < core_.limits.session_requests && !half_full();
 }
 
+// The session's own limit. Who is over it is read again when he may go on: nothing is refused, so his order stays, and
+// what he sends meanwhile costs nothing here.
+bool ConnectionSession::is_within_rate(Shard& at) {
+  if (core_.limits.requests_per_second == 0 || phase_ != Phase::open || identity_.trusted) return true;
+  if (waits_for_rate_) return false;
+  const auto wait = rate_.take(core_.clock->steady());
+  if (!wait) return true;
+  waits_for_rate_ = true;
+  at.after(std::chrono::ceil<std::chrono::milliseconds>(*wait), [weak = weak_from_this()] {
+    const auto self = weak.lock();
+    if (!self) return;
+    auto& session = static_cast<ConnectionSession&>(*self);
+    session.waits_for_rate_ = false;
+    session.wake_drain();
+  });
+  return false;
+}
+
 // A few frames an item. One that was posted before the session moved is not for here.
 void ConnectionSession::drain(Shard* at) {
   bool more = true;
@@ -126,7 +145,7 @@ void ConnectionSession::drain(Shard* at) {
     {
       std::lock_guard lock(inbound_mutex_);
       if (where_ != at) return;
-      const bool reads = may_read();
+      const bool reads = may_read() && (inbound_.empty() || is_within_rate(*at));
       if (reads && !inbound_.empty()) {
         frame = std::move(inbound_.front());
         inbound_.pop();
@@ -223,6 +242,7 @@ void ConnectionSession::log_in(const protocol::ClientFrame& frame) {
     return answer(frame.call, Error{ErrorCode::unauthenticated, "this server takes no logins"});
   }
   phase_ = Phase::authenticating;
+  revocations_before_ = core_.revocations;
   // Weak: a completion that the host keeps for ever must not keep the connection.
   auto done = std::make_shared<Done<Identity>>(
       first_completion<Identity>([waiting = weak_from_this(), lobby = lobby_, call = frame.call, device,
@@ -287,8 +307,14 @@ void ConnectionSession::welcome(std::uint64_t call, const Identity& identity, co
     waited.swap(after_move_);
   }
   if (phase_ == Phase::closing || phase_ == Phase::gone) return;
-  phase_ = Phase::open;
   lobby_->hub().hold(std::static_pointer_cast<ConnectionSession>(shared_from_this()));
+  if (Status may = lobby_->hub().may_begin(identity, revocations_before_); !may) {
+    answer(call, may.error());
+    close(may.error());
+    for (auto& run : waited) run(*this);
+    return;
+  }
+  phase_ = Phase::open;
   const bool resumed = begin(*lobby_, identity, resume);
   protocol::LoggedIn in{.version = protocol::version,
                         .user = identity.user,
@@ -436,6 +462,20 @@ void ConnectionSession::cut() {
   finish_close();
 }
 
+// A peer that takes nothing does not keep the connection open.
+void ConnectionSession::revoke(const Error& why) {
+  take_queue();
+  close(why);
+  shard()->after(std::chrono::milliseconds(500), [weak = weak_from_this()] {
+    const auto self = weak.lock();
+    if (!self) return;
+    auto& session = static_cast<ConnectionSession&>(*self);
+    if (session.phase_ != Phase::closing) return;
+    if (!session.outbox_.empty()) session.finish_close();
+    session.gone();
+  });
+}
+
 void ConnectionSession::finish_close() {
   std::lock_guard lock(connection_mutex_);
   if (connection_) guarded(core_, [&] { connection_->close(close_reason_); });
@@ -454,9 +494,8 @@ void ConnectionSession::gone() {
   Shard* const home = shard();
   end();
   home->hub().release(*this);
-  sub(core_.counters.outbox_bytes, outbox_bytes_);
-  outbox_bytes_ = 0;
-  outbox_.clear();
+  take_queue();
+  limit_.reset();
   std::shared_ptr<Connection> connection;
   {
     std::lock_guard lock(connection_mutex_);

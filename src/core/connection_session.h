@@ -30,6 +30,7 @@ class ConnectionSession final : public Session, public detail::LinkTarget {
   // Session
   void flush(Shard& at) override;
   void close(const Error&) override;
+  void revoke(const Error&) override;
 
  private:
   enum class Phase { login, authenticating, open, closing, gone };
@@ -51,6 +52,7 @@ class ConnectionSession final : public Session, public detail::LinkTarget {
   void drain(Shard* at);
   void post_drain();  // with the lock
   bool may_read() const;
+  bool is_within_rate(Shard& at);
   void tell_paused();
   void handle(const Bytes& frame);
   void request(const protocol::ClientFrame&);
@@ -73,7 +75,9 @@ class ConnectionSession final : public Session, public detail::LinkTarget {
   std::size_t outbox_bytes_ = 0;
   bool is_ready_ = false, is_full_ = false;
   unsigned under_way_ = 0;
-  std::size_t reserved_ = 0;            // of the outbox, for pages under way
+  std::size_t reserved_ = 0;  // of the outbox, for pages under way
+  RateLimit rate_;            // of what is read
+  bool waits_for_rate_ = false;
   SteadyTime progress_{};               // when the peer last took something
   std::atomic<std::int64_t> heard_{0};  // steady, ns
 

@@ -294,8 +294,7 @@ void Conversation::check_member(Attempt attempt, Apply apply) {
       }
     }
   }
-  if (attempt.target != 0) return read_target(std::move(attempt), std::move(apply));
-  this->apply(std::move(attempt), std::move(apply), {});
+  admit(std::move(attempt), std::move(apply));
 }
 
 // A row that is being written is not yet what the store would say.

@@ -48,15 +48,24 @@ struct Standing {
   Intervals intervals{};
 };
 
-// An attempt to change a conversation: who, under which key, and where the answer goes.
+// What a policy said, as it is applied.
+struct Verdict {
+  Status status{};
+  std::optional<Content> replaced{};
+};
+
+// An attempt to change a conversation, or to show something in it: who, under which key, and where the answer goes.
 struct Attempt {
   enum class From { members, anyone };  // anyone: `apply` decides
   Caller by{};
   From from = From::members;
   IdempotencyKey key{};
   protocol::Digest digest{};
-  Seq target = 0;               // a message that it is about, read before it is applied
-  std::vector<UserId> about{};  // users whose rows it looks at, besides the sender's
+  Seq target = 0;                             // a message that it is about, read before it is applied
+  std::vector<UserId> about{};                // users whose rows it looks at, besides the sender's
+  std::shared_ptr<const RequestView> asks{};  // what a policy is asked about; null: nobody is asked
+  std::unique_ptr<Verdict> verdict{};         // what it said
+  bool counted = false;                       // by the user's limit
   Reply<Accepted> reply{};
 };
 
@@ -74,6 +83,9 @@ class Draft {
   const State& state() const { return state_; }                           // with what is assigned but not yet durable
   const std::optional<StoredMessage>& target() const { return target_; }  // empty: there is none
   const Core& core() const { return core_; }
+  // The content that was sent, or what a policy put in its place. Validated by the feature: null where it was not
+  // replaced.
+  Content* replacement() const { return replacement_; }
   Seq next() const { return state_.head + 1 + static_cast<Seq>(events_.size()); }
   // A member's row, or a former one's; null: neither. Of the sender, and of those whom the attempt says it is about.
   const protocol::MemberRow* member(const UserId&) const;
@@ -98,6 +110,7 @@ class Draft {
   const ConversationId& id_;
   const Caller& by_;
   const State& state_;
+  Content* replacement_ = nullptr;
   std::optional<StoredMessage> target_{};
   std::vector<New> events_{};
   std::optional<MessagePosted> replaced_{};
@@ -155,8 +168,11 @@ class Conversation : public std::enable_shared_from_this<Conversation> {
  public:
   Conversation(Shard&, const ConversationId&);
 
-  // In this order: a known key, membership, `apply`. The answer comes when the event is durable, or an error.
+  // In this order: a known key, membership, the policy, `apply`. The answer comes when the event is durable, or an
+  // error.
   void change(Attempt, Apply);
+  // The engine stops: what no policy has decided yet is answered.
+  void give_up_undecided();
 
   // Runs once the conversation is in memory; with an error where it cannot be read. `durable()` is valid inside.
   void when_ready(Function<void(Status)>);
@@ -217,6 +233,8 @@ class Conversation : public std::enable_shared_from_this<Conversation> {
   void ask_source(Attempt, Apply);
   void know(Attempt, Apply);
   void check_member(Attempt, Apply);
+  void admit(Attempt, Apply);
+  void ask_policy(Attempt, Apply);
   void read_target(Attempt, Apply);
   void apply(Attempt, Apply, std::optional<StoredMessage> target);
   void assign(Attempt, Draft&);
@@ -237,6 +255,8 @@ class Conversation : public std::enable_shared_from_this<Conversation> {
   // asks for waits, so that his attempts stay in order.
   template <class Job, class Then>
   void read_for(Attempt, Apply, Job, Then);
+  // What an attempt waited for has come: `then` takes it on, unless the conversation was read again meanwhile; then it
+  // begins anew. Those that were held behind it follow.
   template <class Then>
   void go_on(std::uint64_t generation, Attempt, Apply, Then);
 
@@ -282,9 +302,19 @@ class Conversation : public std::enable_shared_from_this<Conversation> {
   std::uint64_t all_by_ = 0;  // and counts as newer than no checkpoint from here on, also what landed unnoticed
   bool looks_again_ = false;
   bool floor_unknown_ = false;  // a commit may have landed whose batch nobody told
+  // An attempt that waits for a policy. The question is what a completion that comes late no longer finds.
+  struct Question;
+  struct Undecided {
+    std::shared_ptr<Question> question{};
+    std::uint64_t generation{};
+    Attempt attempt{};
+    Apply apply{};
+  };
+  void decided(const UserId& sender, const std::shared_ptr<Question>&, Verdict);
   struct Held {
-    unsigned waits = 0;
+    unsigned waits = 0;  // reads, or a decision
     std::deque<Function<void()>> behind{};
+    std::unique_ptr<Undecided> undecided{};
   };
   std::unordered_map<UserId, Held> held_;
 
@@ -311,6 +341,7 @@ class Conversations {
   std::shared_ptr<Conversation> get(const ConversationId&);   // makes it, unloaded
   std::shared_ptr<Conversation> find(const ConversationId&);  // null: not in memory
   void sweep();                                               // forgets those that nobody has used for a while
+  void give_up_undecided();
   // There is none of that id: what strangers ask for is not kept.
   void forget_soon(const ConversationId&);
   void clear();  // when nothing runs any more: answers what waits

@@ -26,6 +26,12 @@ std::shared_ptr<Conversation> Conversations::find(const ConversationId& id) {
   return at == conversations_.end() ? nullptr : at->second;
 }
 
+void Conversations::give_up_undecided() {
+  std::vector<std::shared_ptr<Conversation>> all;  // an answer may bring a request, which makes another one
+  for (const auto& [id, conversation] : conversations_) all.push_back(conversation);
+  for (const auto& conversation : all) conversation->give_up_undecided();
+}
+
 void Conversations::clear() {
   for (auto& [id, conversation] : conversations_) conversation->clear();
   conversations_.clear();

@@ -16,6 +16,7 @@
 
 #include "core/counters.h"
 #include "core/membership_changes.h"
+#include "core/rate_limit.h"
 
 namespace chatcore {
 inline namespace v1 {
@@ -87,11 +88,17 @@ struct Core : std::enable_shared_from_this<Core> {
   std::atomic<std::int64_t> under_way{0};  // requests not yet answered
   std::atomic<std::uint64_t> last_session{0};
   std::atomic<std::uint64_t> lives{0};  // of conversations in memory
-  const RequestTable* requests = nullptr;
-  Authenticator* authenticator = nullptr;
   Membership* membership = nullptr;
   std::chrono::milliseconds membership_deadline{};
   MembershipChanges membership_changes{};
+  std::atomic<std::uint64_t> revocations{0};  // how many there were: a login notes it when it begins
+  std::shared_ptr<UserLimits> user_limits{};  // null: unlimited
+  const RequestTable* requests = nullptr;
+  Authenticator* authenticator = nullptr;
+  Policy* policy = nullptr;  // null: everything passes
+  std::chrono::milliseconds policy_deadline{};
+  Decision policy_default{};
+  std::atomic<bool> decides_no_more{false};  // stopping: what is not decided now is answered with `stopped`
   std::unique_ptr<Store> store{};
   std::vector<std::unique_ptr<Shard>> shards{};
 
@@ -126,6 +133,7 @@ void guarded(const Core& core, F&& code) noexcept {
 struct Caller {
   Identity who{};
   std::uint64_t session = 0;
+  std::shared_ptr<RateLimit> limit{};  // on what he makes or shows; null: none
 };
 
 // A request on its way through the shards. `reply` runs exactly once.

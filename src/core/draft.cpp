@@ -7,7 +7,9 @@ inline namespace v1 {
 namespace core {
 
 Draft::Draft(const Core& core, const Conversation& conversation, const Attempt& attempt, const State& state)
-    : core_(core), conversation_(conversation), id_(conversation.id()), by_(attempt.by), state_(state) {}
+    : core_(core), conversation_(conversation), id_(conversation.id()), by_(attempt.by), state_(state) {
+  if (attempt.verdict && attempt.verdict->replaced) replacement_ = &*attempt.verdict->replaced;
+}
 
 const protocol::MemberRow* Draft::member(const UserId& user) const {
   return state_.exists ? conversation_.row_of(state_, user) : nullptr;

@@ -16,6 +16,11 @@ constexpr std::size_t publications_per_user = 16;
 constexpr std::size_t swept_per_step = 256;
 constexpr std::chrono::milliseconds checkpoint_every{500};
 constexpr std::chrono::milliseconds sweep_every{1000};
+// Beyond what a login may take. One that comes even later is turned away: what was revoked meanwhile is not known.
+constexpr std::chrono::seconds revocation_kept{30};
+
+Error revoked() { return {ErrorCode::unauthenticated, "revoked: log in again", {}}; }
+Error expired() { return {ErrorCode::not_logged_in, "the login has expired: log in again", {}}; }
 }  // namespace
 
 Hub::Hub(Shard& shard) : shard_(shard), complete_(shard.core().first_batch) {}
@@ -28,6 +33,7 @@ void Hub::join(std::shared_ptr<Session> session) {
 
 void Hub::leave(Session& session) {
   while (!session.follows().empty()) unfollow(session, session.follows().back().conversation);
+  expiring_.erase(session.id());
   const auto user = users_.find(session.identity().user);
   if (user == users_.end()) return;
   const auto gone = std::erase_if(user->second, [&](const auto& s) { return s.get() == &session; });
@@ -285,6 +291,7 @@ void Hub::live(const UserId& user, std::uint64_t session, const ConversationId& 
 void Hub::clear() {
   followers_.clear();
   users_.clear();
+  expiring_.clear();
   connections_.clear();
 }
 
@@ -320,8 +327,9 @@ void Hub::release(ConnectionSession& connection) {
 }
 
 void Hub::schedule_sweep() {
-  if (connections_.empty() || std::exchange(sweep_scheduled_, true)) return;
+  if ((connections_.empty() && expiring_.empty()) || std::exchange(sweep_scheduled_, true)) return;
   shard_.after(sweep_every, [this] {
+    sweep_sessions();
     std::vector<std::shared_ptr<ConnectionSession>> all;
     all.reserve(connections_.size());
     for (const auto& [id, connection] : connections_) all.push_back(connection);
@@ -337,6 +345,64 @@ void Hub::schedule_sweep() {
       return true;
     });
   });
+}
+
+// ---- the end of a login
+
+void Hub::watch_expiry(std::shared_ptr<Session> session) {
+  if (session->identity().expires == TimePoint::max()) return;
+  expiring_.emplace(session->id(), std::move(session));
+  schedule_sweep();
+}
+
+void Hub::sweep_sessions() {
+  const TimePoint now = shard_.core().clock->wall();
+  std::vector<std::shared_ptr<Session>> over;
+  for (const auto& [id, session] : expiring_) {
+    if (session->identity().expires <= now) over.push_back(session);
+  }
+  for (const auto& session : over) session->close(expired());
+}
+
+void Hub::revoke(const UserId& user, const DeviceId& device, std::uint64_t number) {
+  const SteadyTime now = shard_.core().clock->steady();
+  forget_revocations(now);
+  auto& list = revoked_[user];
+  std::erase_if(list, [&](const Revocation& r) { return r.device == device && r.number < number; });
+  list.push_back({device, number, now});
+  revoked_order_.emplace_back(now, user);
+
+  std::vector<std::shared_ptr<Session>> all;
+  if (const auto found = users_.find(user); found != users_.end()) all = found->second;
+  for (const auto& session : all) {
+    const bool is_meant = device.empty() || session->identity().device == device;
+    if (is_meant && session->revocations_before() < number) session->revoke(revoked());
+  }
+}
+
+Status Hub::may_begin(const Identity& who, std::uint64_t revocations_before) {
+  if (who.expires <= shard_.core().clock->wall()) return expired();
+  if (revocations_before < revocations_forgotten_) return revoked();
+  const auto found = revoked_.find(who.user);
+  if (found == revoked_.end()) return {};
+  for (const Revocation& r : found->second) {
+    if ((r.device.empty() || r.device == who.device) && r.number > revocations_before) return revoked();
+  }
+  return {};
+}
+
+void Hub::forget_revocations(SteadyTime now) {
+  const auto oldest = now - shard_.core().limits.login - revocation_kept;
+  for (; !revoked_order_.empty() && revoked_order_.front().first < oldest; revoked_order_.pop_front()) {
+    const auto found = revoked_.find(revoked_order_.front().second);
+    if (found == revoked_.end()) continue;
+    std::erase_if(found->second, [&](const Revocation& r) {
+      if (r.time >= oldest) return false;
+      revocations_forgotten_ = std::max(revocations_forgotten_, r.number);
+      return true;
+    });
+    if (found->second.empty()) revoked_.erase(found);
+  }
 }
 
 void Hub::close_all(const Error& why) {

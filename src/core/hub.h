@@ -1,9 +1,11 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <span>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "core/conversation.h"
@@ -58,6 +60,12 @@ class Hub {
   // Connections, logged in or not: kept here until they are gone, and looked after once a second.
   void hold(std::shared_ptr<ConnectionSession>);
   void release(ConnectionSession&);
+  // Ends the sessions of a user, of one device where it is named, whose login began before this revocation.
+  void revoke(const UserId&, const DeviceId&, std::uint64_t number);
+  // Whether a session may begin whose login began when there had been so many revocations.
+  Status may_begin(const Identity&, std::uint64_t revocations_before);
+  // A session in this process is closed when its identity expires. (Connections look after theirs themselves.)
+  void watch_expiry(std::shared_ptr<Session>);
   // Closes every session and connection.
   void close_all(const Error&);
   void clear();  // when nothing runs any more
@@ -74,11 +82,23 @@ class Hub {
   void schedule_checkpoints();
   Frame checkpoint_frame() const;
   void schedule_sweep();
+  void sweep_sessions();
+  void forget_revocations(SteadyTime now);
 
   Shard& shard_;
   std::unordered_map<UserId, std::vector<std::shared_ptr<Session>>> users_;
   std::unordered_map<ConversationId, std::shared_ptr<Followers>> followers_;
   std::unordered_map<std::uint64_t, std::shared_ptr<ConnectionSession>> connections_;
+  std::unordered_map<std::uint64_t, std::shared_ptr<Session>> expiring_;
+  // What was revoked lately, for logins that were on their way meanwhile.
+  struct Revocation {
+    DeviceId device{};  // empty: all
+    std::uint64_t number{};
+    SteadyTime time{};
+  };
+  std::unordered_map<UserId, std::vector<Revocation>> revoked_;
+  std::deque<std::pair<SteadyTime, UserId>> revoked_order_;
+  std::uint64_t revocations_forgotten_ = 0;  // the largest number of them
   bool sweep_scheduled_ = false;
   std::vector<std::uint64_t> complete_by_shard_;
   std::uint64_t complete_;

@@ -13,7 +13,12 @@ inline namespace v1 {
 namespace detail {
 
 LocalSession::LocalSession(core::Core& core, std::uint64_t id, SessionOptions options)
-    : Session(core, id), options_(std::move(options)) {}
+    : Session(core, id),
+      options_(std::move(options)),
+      rate_(std::max(1u, core.limits.requests_per_second), core.limits.request_burst) {
+  const Identity& who = options_.identity;  // requests may come before it begins
+  if (core.user_limits && !who.trusted && !who.user.empty()) limit_ = core.user_limits->of(who.user);
+}
 
 LocalSession::~LocalSession() { core::sub(core_.counters.outbox_bytes, bytes_); }  // what nobody took
 
@@ -24,7 +29,9 @@ void LocalSession::start() {
     started_ = true;
   }
   core::Shard& home = core_.home(options_.identity.user);
+  if (Status may = home.hub().may_begin(options_.identity, revocations_before_); !may) return close(may.error());
   const bool resumed = begin(home, options_.identity, options_.resume);
+  home.hub().watch_expiry(shared_from_this());
   if (!resumed) queue(std::make_shared<const Bytes>(protocol::encode_reset()));
   if (!resumed || !options_.resume || options_.resume->empty()) home.hub().checkpoint_now(*this);
 }
@@ -77,6 +84,11 @@ void LocalSession::close(const Error& why) {
   }
   end();
   tell_ready();
+}
+
+void LocalSession::revoke(const Error& why) {
+  (void)take_queue();
+  close(why);
 }
 
 bool LocalSession::has_room(std::size_t bytes) const {
@@ -156,11 +168,20 @@ Checkpoint LocalSession::checkpoint_taken() const {
   return taken_;
 }
 
-LocalSession::Entry LocalSession::enter_call() {
-  if (over_) return Entry::closed;
-  if (calls_.fetch_add(1) < core_.limits.session_requests) return Entry::in;
+Status LocalSession::enter_call() {
+  const Identity& who = options_.identity;
+  if (over_) return Error{ErrorCode::stopped, "the session is closed", {}};
+  if (who.expires <= core_.clock->wall()) {
+    return Error{ErrorCode::not_logged_in, "the login has expired: log in again", {}};
+  }
+  if (core_.limits.requests_per_second != 0 && !who.trusted) {
+    if (const auto wait = rate_.take(core_.clock->steady())) {
+      return core::rate_limited("requests of this session", *wait);
+    }
+  }
+  if (calls_.fetch_add(1) < core_.limits.session_requests) return {};
   calls_.fetch_sub(1);
-  return Entry::full;
+  return Error{ErrorCode::overloaded, "too many requests of this session are under way", std::chrono::milliseconds(10)};
 }
 
 void LocalSession::leave_call() { calls_.fetch_sub(1); }

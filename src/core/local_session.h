@@ -26,16 +26,17 @@ class LocalSession final : public core::Session {
   std::optional<Push> take();
   bool wait(std::chrono::milliseconds);  // until there is something to take; false: there is nothing
   Checkpoint checkpoint_taken() const;
-  enum class Entry { in, full, closed };
-  Entry enter_call();  // full: too many are under way
+  // Whether a request may be made; else why not.
+  Status enter_call();
   void leave_call();
   void close_from_outside();
   bool is_closed_from_outside() const { return closed_from_outside_; }
-  core::Caller caller_from_outside() const { return {options_.identity, id()}; }
+  core::Caller caller_from_outside() const { return {options_.identity, id(), limit_}; }
   core::Core& core() { return core_; }
 
   void flush(core::Shard&) override { tell_ready(); }
   void close(const Error&) override;
+  void revoke(const Error&) override;
 
  private:
   bool has_room(std::size_t bytes) const override;
@@ -50,6 +51,7 @@ class LocalSession final : public core::Session {
 
   SessionOptions options_;
   std::atomic<unsigned> calls_{0};
+  core::RateLimit rate_;
   std::atomic<bool> over_{false}, closed_from_outside_{false};
   bool is_ready_ = false, silent_ = false;
 

@@ -4,6 +4,7 @@
 #include <chatcore/auth.h>
 #include <chatcore/membership.h>
 #include <chatcore/options.h>
+#include <chatcore/policy.h>
 #include <chatcore/storage.h>
 #include <chatcore/transport.h>
 
@@ -16,6 +17,7 @@ inline namespace v1 {
 
 Authenticator::~Authenticator() = default;
 Membership::~Membership() = default;
+Policy::~Policy() = default;
 Clock::~Clock() = default;
 Storage::~Storage() = default;
 Connection::~Connection() = default;

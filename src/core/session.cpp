@@ -15,12 +15,14 @@ namespace chatcore {
 inline namespace v1 {
 namespace core {
 
-Session::Session(Core& core, std::uint64_t id) : keep_(core.shared_from_this()), core_(core), id_(id) {}
+Session::Session(Core& core, std::uint64_t id)
+    : keep_(core.shared_from_this()), core_(core), revocations_before_(core.revocations), id_(id) {}
 Session::~Session() = default;
 
 bool Session::begin(Shard& home, const Identity& identity, const std::optional<Checkpoint>& resume) {
   home_ = &home;
   identity_ = identity;
+  if (!limit_ && core_.user_limits && !identity.trusted) limit_ = core_.user_limits->of(identity.user);
   begun_at_ = queued_batch_ = taken_batch_ = home.hub().complete_to();
   home.hub().join(shared_from_this());
   const bool resumes = resume && !resume->empty();
@@ -136,6 +138,7 @@ bool Session::show(const Frame& frame, const ConversationId& id, std::uint64_t a
 
 // One is in the outbox at a time: so it is known which one the reader has.
 void Session::checkpoint(const Frame& frame, std::uint64_t batch) {
+  if (!home_) return;  // closed meanwhile: its last word is said
   if (checkpoint_ && waits(checkpoint_)) {
     std::vector<Frame> queued = take_queue();
     std::erase(queued, checkpoint_);

@@ -23,12 +23,13 @@ class Shard;
 // the host takes what it says is for the two that derive from it.
 class Session : public std::enable_shared_from_this<Session> {
  public:
-  Session(Core&, std::uint64_t id);
+  Session(Core&, std::uint64_t id);  // begins to log in: what is revoked from now on is revoked of it
   virtual ~Session();
 
   std::uint64_t id() const { return id_; }
   const Identity& identity() const { return identity_; }
-  Caller caller() const { return {identity_, id_}; }
+  std::uint64_t revocations_before() const { return revocations_before_; }
+  Caller caller() const { return {identity_, id_, limit_}; }
 
   // An event, from the hub. A conversation that is still being caught up with is left out: the replay brings it. True:
   // the first one since the last checkpoint.
@@ -63,6 +64,8 @@ class Session : public std::enable_shared_from_this<Session> {
   virtual void flush(Shard& at) = 0;
   // Ends the session: the last push says why.
   virtual void close(const Error&) = 0;
+  // The same at once: what is queued is dropped.
+  virtual void revoke(const Error&) = 0;
 
  protected:
   // Puts the session into the hub of its shard. `resume`: catches up with what came after it first. False: the place
@@ -96,7 +99,9 @@ class Session : public std::enable_shared_from_this<Session> {
   Core& core_;
   Shard* home_ = nullptr;  // once begun
   Identity identity_{};
-  std::uint64_t begun_at_ = 0;  // the batch
+  std::uint64_t revocations_before_;    // when its login began
+  std::shared_ptr<RateLimit> limit_{};  // of the user
+  std::uint64_t begun_at_ = 0;          // the batch
 
  private:
   // Catching up: see docs/architecture.md, "Checkpoints and resume".

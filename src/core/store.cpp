@@ -95,17 +95,28 @@ bool Store::runnable() const { return thread_count_ == 0 && jobs_.load() != 0; }
 
 bool Store::run_one() {
   if (thread_count_ != 0) return false;
-  std::unique_lock lock(shared_->mutex);
-  if (!shared_->reads.empty()) {
-    run_read(*shared_, lock);
+  Shared& shared = *shared_;
+  std::unique_lock lock(shared.mutex);
+  if (shared.reads.empty() && shared.commits.empty()) return false;
+  ++shared.running;  // stop() may be called by another thread while the host's code hangs here
+  if (!shared.reads.empty()) {
+    run_read(shared, lock);
     jobs_.fetch_sub(1);
-    return true;
+  } else {
+    const std::size_t count = shared.commits.size();
+    commit(shared, lock);
+    jobs_.fetch_sub(count);
   }
-  if (shared_->commits.empty()) return false;
-  const std::size_t count = shared_->commits.size();
-  commit(*shared_, lock);
-  jobs_.fetch_sub(count);
+  --shared.running;
+  shared.ended.notify_all();
+  std::shared_ptr<Storage> left;  // closed here, as stop() could not
+  if (shared.abandoned) left = std::move(shared.storage);
+  lock.unlock();
   return true;
+}
+
+void Store::cancel() {
+  guarded(core_, [&] { shared_->storage->cancel(); });
 }
 
 void Store::commit_loop(std::shared_ptr<Shared> shared, bool also_reads) {
@@ -219,7 +230,7 @@ bool Store::stop(SteadyTime deadline) {
   const auto ended = [&] { return shared_->running == 0; };
   if (!shared_->ended.wait_until(lock, deadline, ended)) {
     lock.unlock();
-    guarded(core_, [&] { shared_->storage->cancel(); });
+    cancel();
     lock.lock();
     shared_->ended.wait_for(lock, std::chrono::milliseconds(100), ended);
   }

@@ -74,6 +74,8 @@ class Store {
   // The batch before the first one of unknown outcome: what lies behind it may have moved a head that nobody was told.
   std::uint64_t sure_to() const { return sure_to_.load(std::memory_order_relaxed); }
 
+  // Asks the storage to let go of its calls. Any thread.
+  void cancel();
   // No more jobs; waits for those under way. False: one had not returned by then, its thread is left alone with what
   // it needs, and nothing it does reaches a shard any more.
   bool stop(SteadyTime deadline);

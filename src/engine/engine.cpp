@@ -43,6 +43,8 @@ void Engine::attach(std::shared_ptr<Connection> connection, AttachOptions option
 
 Result<Endpoint> Engine::listen(std::unique_ptr<Transport> transport) { return core_->listen(std::move(transport)); }
 
+void Engine::revoke(const UserId& user, const DeviceId& device) { core_->revoke(user, device); }
+
 PollResult Engine::poll(std::chrono::microseconds budget) noexcept { return core_->poll(budget); }
 void Engine::run() noexcept { core_->run(); }
 Status Engine::stop(std::chrono::milliseconds deadline) noexcept { return core_->stop(deadline); }
@@ -82,24 +84,13 @@ Session::~Session() { close(); }
 
 template <Request R>
 void Session::call(R request, Done<typename R::Reply> done) {
-  using Entry = detail::LocalSession::Entry;
-  const Error closed{ErrorCode::stopped, "the session is closed", {}};
   if (!session_) {  // there is no engine that could answer later
-    if (done) done(closed);
+    if (done) done(Error{ErrorCode::stopped, "the session is closed", {}});
     return;
   }
   detail::LocalSession& session = *session_;
   core::Core& core = session.core();
-  switch (session.enter_call()) {
-    case Entry::in:
-      break;
-    case Entry::full:
-      return answer_later(
-          core, std::move(done),
-          {ErrorCode::overloaded, "too many requests of this session are under way", std::chrono::milliseconds(10)});
-    case Entry::closed:
-      return answer_later(core, std::move(done), closed);
-  }
+  if (Status may = session.enter_call(); !may) return answer_later(core, std::move(done), may.error());
   detail::start_call<R>(core, session.caller_from_outside(), std::move(request), std::move(done),
                         [keep = session_] { keep->leave_call(); });
 }

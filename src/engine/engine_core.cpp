@@ -102,6 +102,15 @@ Status check(const EngineOptions& options) {
       limits.stalled.count() <= 0) {
     return invalid("Limits::group_members, login, heartbeat and stalled: more than 0");
   }
+  constexpr unsigned most = 1'000'000;
+  for (const auto& [rate, burst] : {std::pair(limits.messages_per_second, limits.message_burst),
+                                    std::pair(limits.requests_per_second, limits.request_burst)}) {
+    if (rate > most) return invalid("Limits::messages_per_second, requests_per_second: 0 to 1,000,000");
+    if (rate != 0 && (burst == 0 || burst > most)) {
+      return invalid("Limits::message_burst, request_burst: 1 to 1,000,000 where there is a rate");
+    }
+  }
+  if (options.policy_deadline.count() <= 0) return invalid("EngineOptions::policy_deadline: more than 0");
   return {};
 }
 
@@ -118,6 +127,7 @@ EngineCore::EngineCore(EngineOptions& options)
     : core_(std::make_shared<core::Core>()),
       authenticator_(std::move(options.authenticator)),
       membership_(std::move(options.membership)),
+      policy_(std::move(options.policy)),
       host_wake_(std::move(options.runtime.wake)),
       thread_count_(options.threads) {
   core_->limits = options.limits;
@@ -127,11 +137,18 @@ EngineCore::EngineCore(EngineOptions& options)
   } else {
     core_->clock = std::make_shared<SystemClock>();
   }
+  if (const Limits& limits = core_->limits; limits.messages_per_second != 0) {
+    core_->user_limits =
+        std::make_shared<core::UserLimits>(limits.messages_per_second, limits.message_burst, core_->clock);
+  }
   core_->random_source = std::move(options.runtime.random);
   core_->log_sink = std::move(options.runtime.log);
   core_->authenticator = authenticator_.get();
   core_->membership = membership_.get();
   core_->membership_deadline = options.membership_deadline;
+  core_->policy = policy_.get();
+  core_->policy_deadline = options.policy_deadline;
+  core_->policy_default = std::move(options.policy_default);
   core_->requests = &features::wire_table;
 }
 
@@ -201,13 +218,13 @@ void EngineCore::start_threads() {
     // It keeps the engine alive where it hangs in the host's code past the end of stop().
     threads_.emplace_back([self = shared_from_this(), &loop = *loops_[i]] {
       loop.run();
-      bool drop = false;
+      bool last = false;
       {
         std::lock_guard lock(self->mutex_);
-        drop = --self->running_ == 0 && self->drop_when_ended_;
+        last = --self->running_ == 0 && self->finish_when_ended_;
         self->ended_.notify_all();
       }
-      if (drop) self->drop_all();
+      if (last) self->finish();
     });
   }
 }
@@ -257,19 +274,31 @@ Result<Endpoint> EngineCore::listen(std::unique_ptr<Transport> transport) {
   return endpoint;
 }
 
+// The number first: a login that begins now is not meant.
+void EngineCore::revoke(const UserId& user, const DeviceId& device) {
+  if (user.empty()) return;
+  const std::uint64_t number = ++core_->revocations;
+  core::Shard& home = core_->home(user);
+  home.post([&hub = home.hub(), user, device, number] { hub.revoke(user, device, number); });
+}
+
 PollResult EngineCore::poll(std::chrono::microseconds budget) {
   if (thread_count_ != 0 || stopped_) return {};
   if (poller_ == std::this_thread::get_id()) return {};  // in a callback
+  const auto keep = shared_from_this();                  // where it hangs in the host's code past the end of stop()
   std::unique_lock lock(polling_, std::try_to_lock);
   if (!lock) return {};  // another thread polls
   poller_ = std::this_thread::get_id();
   const PollResult result = loops_.front()->poll(budget);
   poller_ = std::thread::id();
+  lock.unlock();
+  finish_if_left();
   return result;
 }
 
 void EngineCore::run() {
   if (thread_count_ == 0) {
+    const auto keep = shared_from_this();
     std::unique_lock lock(polling_, std::try_to_lock);
     if (!lock) return;
     poller_ = std::this_thread::get_id();
@@ -277,7 +306,8 @@ void EngineCore::run() {
     loops_.front()->run();
     loops_.front()->on_idle_wake(&host_wake_);
     poller_ = std::thread::id();
-    return;
+    lock.unlock();
+    return finish_if_left();
   }
   std::unique_lock lock(mutex_);
   ended_.wait(lock, [&] { return stop_began_ || running_ == 0; });

@@ -29,6 +29,7 @@ class EngineCore final : public Acceptor, public std::enable_shared_from_this<En
   core::Core& core() { return *core_; }
   std::shared_ptr<LocalSession> open_session(SessionOptions);
   Result<Endpoint> listen(std::unique_ptr<Transport>);
+  void revoke(const UserId&, const DeviceId&);
   PollResult poll(std::chrono::microseconds budget);
   void run();
   Status stop(std::chrono::milliseconds deadline);
@@ -48,13 +49,19 @@ class EngineCore final : public Acceptor, public std::enable_shared_from_this<En
   bool on_engine_thread() const;
   // Works or waits until `over`; false: the deadline came first.
   bool wait_until(SteadyTime deadline, Function<bool()> over);
+  // With threads = 0: becomes the thread that polls. False: another one is in the host's code, and stays there.
+  bool take_over_polling(SteadyTime farewell, SteadyTime deadline);
+  void say_goodbye(SteadyTime farewell, SteadyTime deadline);
   bool end_threads(SteadyTime deadline);
-  void drop_all();
+  void stop_transports(bool threads_ended);
+  void finish();  // by the last thread that ran something of ours
+  void finish_if_left();
   void flush_inboxes(SteadyTime deadline);
 
   std::shared_ptr<core::Core> core_;
   const std::unique_ptr<Authenticator> authenticator_;
   const std::unique_ptr<Membership> membership_;
+  const std::unique_ptr<Policy> policy_;
   Function<void()> host_wake_;
   const unsigned thread_count_;
   std::vector<std::unique_ptr<Loop>> loops_;  // one a thread; one for poll() where there are none
@@ -66,7 +73,9 @@ class EngineCore final : public Acceptor, public std::enable_shared_from_this<En
   std::condition_variable ended_;
   unsigned running_ = 0;
   std::vector<std::shared_ptr<Transport>> transports_;
-  bool stop_began_ = false, drop_when_ended_ = false;
+  std::vector<std::shared_ptr<Transport>> late_transports_;  // whose poll() hung when we stopped
+  bool stop_began_ = false, finish_when_ended_ = false;
+  std::atomic<bool> left_polling_{false};  // a stop went without the thread that polls, which finishes
   std::atomic<bool> stopped_{false};
   Status stop_status_{};
 };

@@ -57,7 +57,7 @@ bool Loop::run_shard_or_transport(SteadyTime now) {
       if (at_ < transports_at) {
         did = shards_[at_]->run_one(now);
       } else if (at_ < count) {
-        core::guarded(core_, [&] { did = transports_[at_ - transports_at]->poll(std::chrono::microseconds(0)); });
+        did = poll_transport(*transports_[at_ - transports_at], std::chrono::microseconds(0));
       }
     }
     if (did) {
@@ -69,6 +69,14 @@ bool Loop::run_shard_or_transport(SteadyTime now) {
     at_ = at_ + 1 >= count ? 0 : at_ + 1;
   }
   return false;
+}
+
+bool Loop::poll_transport(Transport& transport, std::chrono::microseconds wait) {
+  bool did = false;
+  inside_.store(&transport, std::memory_order_relaxed);
+  core::guarded(core_, [&] { did = transport.poll(wait); });
+  inside_.store(nullptr, std::memory_order_release);
+  return did;
 }
 
 bool Loop::runnable() const {
@@ -93,6 +101,7 @@ PollResult Loop::poll(std::chrono::microseconds budget) {
       break;
     }
     ++result.handled;
+    if (abandoned_.load(std::memory_order_relaxed)) return result;
     now = core_.clock->steady();
   } while (now - start < budget);
   result.next = until_timer(now);
@@ -104,7 +113,10 @@ void Loop::run() {
   while (!stopping_.load(std::memory_order_relaxed)) {
     const SteadyTime now = core_.clock->steady();
     unsigned did = 0;
-    while (did < most_in_a_row && !stopping_.load(std::memory_order_relaxed) && run_one(now)) ++did;
+    while (did < most_in_a_row && !stopping_.load(std::memory_order_relaxed) && run_one(now)) {
+      ++did;
+      if (abandoned_.load(std::memory_order_relaxed)) return;
+    }
     if (did == 0) sleep();
   }
 }
@@ -131,7 +143,7 @@ void Loop::sleep() {
       waiting_in_ = &transport;
       if (std::exchange(wake_pending_, false)) most = std::chrono::milliseconds(0);
     }
-    core::guarded(core_, [&] { transport.poll(most); });
+    (void)poll_transport(transport, most);
     std::lock_guard lock(mutex_);
     waiting_in_ = nullptr;
   }

@@ -28,11 +28,16 @@ class Loop {
   // Until stop() says so.
   void run();
   void stop();
+  // Whoever is in poll() comes back from the host's code, and touches nothing more. Any thread.
+  void abandon() { abandoned_ = true; }
   void wake();  // any thread
+  // Whether its thread is in that transport's poll() now. Any thread.
+  bool is_inside(const Transport& transport) const { return inside_.load() == &transport; }
 
  private:
   bool run_one(SteadyTime now);
   bool run_shard_or_transport(SteadyTime now);
+  bool poll_transport(Transport&, std::chrono::microseconds wait);
   bool runnable() const;
   std::chrono::milliseconds until_timer(SteadyTime now) const;
   void sleep();
@@ -46,6 +51,7 @@ class Loop {
   unsigned in_a_row_ = 0;
   unsigned before_store_ = 0;
   std::size_t sleeper_ = 0;  // the transport that waits
+  std::atomic<const Transport*> inside_{nullptr};
 
   std::mutex mutex_;  // guards what follows
   std::condition_variable woken_;
@@ -53,7 +59,7 @@ class Loop {
   Transport* waiting_in_ = nullptr;
   bool wake_pending_ = false;
   std::atomic<Function<void()>*> host_wake_{nullptr};  // of a host that polls
-  std::atomic<bool> has_arriving_{false}, asleep_{false}, stopping_{false};
+  std::atomic<bool> has_arriving_{false}, asleep_{false}, stopping_{false}, abandoned_{false};
 };
 
 }  // namespace detail

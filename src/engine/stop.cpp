@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <utility>
 
 #include "core/hub.h"
@@ -42,21 +43,78 @@ Status EngineCore::stop(std::chrono::milliseconds time) {
   {
     std::unique_lock lock(mutex_);
     if (std::exchange(stop_began_, true)) {
-      ended_.wait_for(lock, time, [&] { return stopped_.load(); });
-      return stop_status_;
+      if (ended_.wait_for(lock, time, [&] { return stopped_.load(); })) return stop_status_;
+      return Error{ErrorCode::timeout, "the engine is still being stopped", {}};
     }
     ended_.notify_all();
   }
-  const SteadyTime deadline = std::chrono::steady_clock::now() + time;
-  const auto farewell = std::min(deadline, std::chrono::steady_clock::now() + time / 2);
+  const SteadyTime start = std::chrono::steady_clock::now(), deadline = start + time, farewell = start + time / 2;
   if (thread_count_ == 0) loops_.front()->stop();  // ends run()
-  std::unique_lock polling(polling_, std::defer_lock);
-  if (thread_count_ == 0) {
-    polling.lock();
-    poller_ = std::this_thread::get_id();
+  const bool polls = thread_count_ == 0 && take_over_polling(farewell, deadline);
+  const bool left = thread_count_ == 0 && !polls;  // the thread that polls does not come back
+  if (!left) say_goodbye(farewell, deadline);
+  const bool threads_ended = end_threads(deadline) && !left;
+  stop_transports(threads_ended);
+  if (left) loops_.front()->abandon();
+  const bool storage_ended = core_->store->stop(deadline);
+  // Where a thread still runs something of ours (it hangs in the host's code, or is the one that stops us in a
+  // callback), it may touch its shard when it returns: the last one drops what waits. One that polls, and hangs in the
+  // storage, does not.
+  bool finish_now = false;
+  {
+    std::lock_guard lock(mutex_);
+    finish_now = running_ == 0 && (!left || !storage_ended);
+    finish_when_ended_ = running_ != 0;
   }
+  if (finish_now) finish();
+  if (polls) {
+    poller_ = std::thread::id();
+    polling_.unlock();
+  }
+  {
+    std::lock_guard lock(mutex_);
+    if (!storage_ended) {
+      stop_status_ = Error{ErrorCode::timeout, "a call of the storage had not returned by the deadline", {}};
+    } else if (!threads_ended) {
+      stop_status_ = Error{ErrorCode::timeout, "a callback of the host had not returned by the deadline", {}};
+    }
+    stopped_ = true;
+    ended_.notify_all();
+  }
+  if (left && !finish_now) {
+    left_polling_ = true;
+    finish_if_left();  // it may have returned just now
+  }
+  return stop_status_;
+}
 
-  wait_until(farewell, [this] { return core_->under_way.load() <= 0; });
+bool EngineCore::take_over_polling(SteadyTime farewell, SteadyTime deadline) {
+  const auto lock_until = [this](SteadyTime end) {
+    while (!polling_.try_lock()) {
+      if (std::chrono::steady_clock::now() >= end) return false;
+      std::unique_lock lock(mutex_);
+      ended_.wait_for(lock, std::chrono::milliseconds(1));
+    }
+    return true;
+  };
+  if (!lock_until(farewell)) {
+    core_->store->cancel();  // it may be the storage in which it hangs
+    if (!lock_until(deadline)) return false;
+  }
+  poller_ = std::this_thread::get_id();
+  return true;
+}
+
+// What is under way is finished, and everyone is told.
+void EngineCore::say_goodbye(SteadyTime farewell, SteadyTime deadline) {
+  const auto all_answered = [this] { return core_->under_way.load() <= 0; };
+  if (!wait_until(farewell, all_answered)) {
+    core_->decides_no_more = true;
+    for (auto& shard : core_->shards) {
+      shard->post([&conversations = shard->conversations()] { conversations.give_up_undecided(); });
+    }
+    wait_until(std::min(deadline, std::chrono::steady_clock::now() + std::chrono::milliseconds(100)), all_answered);
+  }
   flush_inboxes(farewell);
   for (auto& shard : core_->shards) {
     shard->post([&hub = shard->hub()] {
@@ -65,37 +123,40 @@ Status EngineCore::stop(std::chrono::milliseconds time) {
   }
   wait_until(deadline,
              [this] { return core_->counters.connections.load() == 0 && core_->counters.sessions.load() == 0; });
+}
+
+// But for one in whose poll() a thread hangs: that thread stops it when it returns.
+void EngineCore::stop_transports(bool threads_ended) {
   std::vector<std::shared_ptr<Transport>> transports;
   {
     std::lock_guard lock(mutex_);
     transports = transports_;
   }
-  const bool threads_ended = end_threads(deadline);
-  for (auto& transport : transports) core::guarded(*core_, [&] { transport->stop(); });
-  const bool storage_ended = core_->store->stop(deadline);
-  // Where a thread of ours still runs (it hangs in the host's code, or is the one that stops us in a callback), it may
-  // touch its shard when it returns: the last one drops what waits.
-  bool drop_now = false;
-  {
-    std::lock_guard lock(mutex_);
-    drop_now = running_ == 0;
-    drop_when_ended_ = !drop_now;
+  for (std::size_t i = 0; i < transports.size(); ++i) {
+    if (!threads_ended && loops_[i % loops_.size()]->is_inside(*transports[i])) {
+      std::lock_guard lock(mutex_);
+      late_transports_.push_back(std::move(transports[i]));
+    } else {
+      core::guarded(*core_, [&] { transports[i]->stop(); });
+    }
   }
-  if (drop_now) drop_all();
-  if (thread_count_ == 0) poller_ = std::thread::id();
-  std::lock_guard lock(mutex_);
-  if (!threads_ended) {
-    stop_status_ = Error{ErrorCode::timeout, "a callback of the host had not returned by the deadline", {}};
-  } else if (!storage_ended) {
-    stop_status_ = Error{ErrorCode::timeout, "a call of the storage had not returned by the deadline", {}};
-  }
-  stopped_ = true;
-  ended_.notify_all();
-  return stop_status_;
 }
 
-void EngineCore::drop_all() {
+void EngineCore::finish() {
+  std::vector<std::shared_ptr<Transport>> late;
+  {
+    std::lock_guard lock(mutex_);
+    late.swap(late_transports_);
+  }
+  for (auto& transport : late) core::guarded(*core_, [&] { transport->stop(); });
   for (auto& shard : core_->shards) shard->drop_all();
+}
+
+// By the thread that polled while the engine was stopped without it.
+void EngineCore::finish_if_left() {
+  if (!left_polling_) return;
+  std::unique_lock lock(polling_, std::try_to_lock);
+  if (lock) finish();
 }
 
 // So that the next open finds nothing to recover.

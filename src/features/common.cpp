@@ -83,6 +83,14 @@ Status check_content(const Limits& limits, const Content& content) {
   return {};
 }
 
+Result<Content> content_of(core::Draft& draft, Content sent) {
+  if (!draft.replacement()) return sent;
+  if (Status ok = check_content(draft.core().limits, *draft.replacement()); !ok) {
+    return Error{ok.error().code, "what the policy of this server made of it: " + ok.error().message, {}};
+  }
+  return *draft.replacement();
+}
+
 Status check_settings_values(const Limits& limits, const ConversationSettings& settings) {
   if (settings.title.size() > 255) return too_large("settings.title", 255);
   if (size_of(settings.custom) > limits.metadata_bytes) return too_large("settings.custom", limits.metadata_bytes);

@@ -81,7 +81,7 @@ Status check_create(Core& core, const Caller& by, CreateConversation& request) {
 }
 
 void create(Shard& shard, Call<CreateConversation> call) {
-  auto attempt = attempt_of(call, core::Attempt::From::anyone);
+  auto attempt = attempt_of(shard, call, core::Attempt::From::anyone);
   shard.conversations()
       .get(call.request.conversation)
       ->change(std::move(attempt), [request = std::move(call.request)](core::Draft& draft) -> Status {
@@ -119,7 +119,7 @@ Status check_settings(Core& core, const Caller&, ChangeSettings& request) {
 }
 
 void change_settings(Shard& shard, Call<ChangeSettings> call) {
-  auto attempt = attempt_of(call);
+  auto attempt = attempt_of(shard, call);
   shard.conversations()
       .get(call.request.conversation)
       ->change(std::move(attempt), [settings = std::move(call.request.settings)](core::Draft& draft) -> Status {

@@ -57,6 +57,19 @@ void show(Shard& shard, const core::Conversation& conversation, Call<SendEphemer
   }
 }
 
+void show_if_member(Shard& shard, std::shared_ptr<core::Conversation> conversation, Call<SendEphemeral> call) {
+  const Identity who = call.by.who;
+  core::Conversation& at = *conversation;
+  at.read_as(who, [&shard, conversation = std::move(conversation),
+                   call = std::move(call)](Result<core::Standing> standing) mutable {
+    if (!standing) return call.reply(standing.error());
+    if (!standing->active || standing->role < Role::member) {
+      return call.reply(Error{ErrorCode::forbidden, "this needs the role member", {}});
+    }
+    show(shard, *conversation, std::move(call));
+  });
+}
+
 }  // namespace
 
 Status check_ephemeral(Core& core, const Caller& by, SendEphemeral& request) {
@@ -71,16 +84,29 @@ Status check_ephemeral(Core& core, const Caller& by, SendEphemeral& request) {
   return check_content(core.limits, request.content);
 }
 
+// Asked for like a change, so that it keeps its sender's order, and passes what a change passes; it leaves nothing to
+// write. Who shows and sees it is what is durable: a change under way may yet fail.
 void send_ephemeral(Shard& shard, Call<SendEphemeral> call) {
   auto conversation = shard.conversations().get(conversation_of(call.by, call.request.to));
-  const Identity who = call.by.who;
-  conversation->read_as(who, [&shard, conversation, call = std::move(call)](Result<core::Standing> standing) mutable {
-    if (!standing) return call.reply(standing.error());
-    if (!standing->active || standing->role < Role::member) {
-      return call.reply(Error{ErrorCode::forbidden, "this needs the role member", {}});
-    }
-    show(shard, *conversation, std::move(call));
-  });
+  core::Attempt attempt{.by = call.by, .asks = shown_to_policy(shard.core(), call)};
+  // Answered here where it is refused, and by show() where it passes: whoever takes it first.
+  const auto reply = std::make_shared<core::Reply<Delivered>>(std::move(call.reply));
+  attempt.reply = [reply](Result<Accepted> refused) {
+    if (!refused) (*reply)(refused.error());
+  };
+  core::Conversation& at = *conversation;
+  at.change(std::move(attempt),
+            [&shard, conversation = std::move(conversation), reply,
+             call = std::move(call)](core::Draft& draft) mutable -> Status {
+              auto content = content_of(draft, std::move(call.request.content));
+              if (!content) return content.error();
+              call.request.content = std::move(*content);
+              call.reply = std::move(*reply);
+              shard.post([&shard, conversation, call = std::move(call)]() mutable {
+                show_if_member(shard, conversation, std::move(call));
+              });
+              return {};
+            });
 }
 
 }  // namespace features

@@ -85,7 +85,7 @@ Status check_add(Core& core, const Caller&, AddMembers& request) {
 }
 
 void add_members(Shard& shard, Call<AddMembers> call) {
-  auto attempt = attempt_of(call);
+  auto attempt = attempt_of(shard, call);
   for (const Member& member : call.request.members) attempt.about.push_back(member.user);
   shard.conversations()
       .get(call.request.conversation)
@@ -125,7 +125,7 @@ Status check_remove(Core& core, const Caller&, RemoveMembers& request) {
 }
 
 void remove_members(Shard& shard, Call<RemoveMembers> call) {
-  auto attempt = attempt_of(call);
+  auto attempt = attempt_of(shard, call);
   attempt.about = call.request.users;
   shard.conversations()
       .get(call.request.conversation)
@@ -158,7 +158,7 @@ Status check_join(Core&, const Caller& by, Join& request) {
 }
 
 void join(Shard& shard, Call<Join> call) {
-  auto attempt = attempt_of(call, core::Attempt::From::anyone);
+  auto attempt = attempt_of(shard, call, core::Attempt::From::anyone);
   shard.conversations().get(call.request.conversation)->change(std::move(attempt), [](core::Draft& draft) -> Status {
     const UserId& user = draft.by().who.user;
     const core::State& state = draft.state();
@@ -194,7 +194,7 @@ Status check_leave(Core&, const Caller& by, Leave& request) {
 }
 
 void leave(Shard& shard, Call<Leave> call) {
-  auto attempt = attempt_of(call);
+  auto attempt = attempt_of(shard, call);
   shard.conversations().get(call.request.conversation)->change(std::move(attempt), [](core::Draft& draft) -> Status {
     if (Status stored = require_stored_members(draft); !stored) return stored;
     const UserId& user = draft.by().who.user;
@@ -219,7 +219,7 @@ Status check_role(Core&, const Caller&, SetRole& request) {
 }
 
 void set_role(Shard& shard, Call<SetRole> call) {
-  auto attempt = attempt_of(call);
+  auto attempt = attempt_of(shard, call);
   attempt.about = {call.request.user};
   shard.conversations()
       .get(call.request.conversation)

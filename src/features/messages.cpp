@@ -38,15 +38,17 @@ void send(Shard& shard, Call<Send> call) {
   const ConversationId id = conversation_of(call.by, call.request.to);
   const bool direct = call.request.to.direct() != nullptr;
   const UserId peer = direct ? call.request.to.direct()->peer : UserId{};
-  auto attempt = attempt_of(call, direct ? core::Attempt::From::anyone : core::Attempt::From::members);
+  auto attempt = attempt_of(shard, call, direct ? core::Attempt::From::anyone : core::Attempt::From::members);
   shard.conversations().get(id)->change(
       std::move(attempt), [content = std::move(call.request.content), direct, peer](core::Draft& draft) -> Status {
+        auto said = content_of(draft, std::move(content));
+        if (!said) return said.error();
         if (direct && !draft.state().exists) {
           draft.create(ConversationKind::direct, {}, pair_of(draft.by().who.user, peer));
         } else if (Status may = require(draft, Role::member); !may) {
           return may;
         }
-        draft.message(MessagePosted{.content = std::move(content)});
+        draft.message(MessagePosted{.content = std::move(*said)});
         return {};
       });
 }
@@ -59,7 +61,7 @@ Status check_edit(Core& core, const Caller&, EditMessage& request) {
 }
 
 void edit(Shard& shard, Call<EditMessage> call) {
-  auto attempt = attempt_of(call);
+  auto attempt = attempt_of(shard, call);
   attempt.target = call.request.seq;
   shard.conversations()
       .get(call.request.conversation)
@@ -70,9 +72,11 @@ void edit(Shard& shard, Call<EditMessage> call) {
         if (!is_own(draft) && !draft.by().who.trusted) {
           return Error{ErrorCode::forbidden, "only its sender may edit a message", {}};
         }
+        auto said = content_of(draft, std::move(content));
+        if (!said) return said.error();
         draft.change(
             ChangeKind::edited,
-            {.content = std::move(content), .revision = posted->revision + 1, .changed = draft.core().clock->wall()});
+            {.content = std::move(*said), .revision = posted->revision + 1, .changed = draft.core().clock->wall()});
         return {};
       });
 }
@@ -84,7 +88,7 @@ Status check_delete(Core&, const Caller&, DeleteMessage& request) {
 }
 
 void remove_message(Shard& shard, Call<DeleteMessage> call) {
-  auto attempt = attempt_of(call);
+  auto attempt = attempt_of(shard, call);
   attempt.target = call.request.seq;
   shard.conversations().get(call.request.conversation)->change(std::move(attempt), [](core::Draft& draft) -> Status {
     const MessagePosted* posted = message_at(draft);

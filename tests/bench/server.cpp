@@ -15,7 +15,8 @@ void Server::start(const std::vector<std::string>& arguments) {
     words = {(here / "bare_server").string(), "--data", data_.path(), "--durability", options_.durability};
     words.insert(words.end(), options_.bare_arguments.begin(), options_.bare_arguments.end());
   } else {
-    words = {options_.server, "--insecure-dev-auth", "--listen", "127.0.0.1", "--port", "0", "--backlog", "8192"};
+    words = {options_.server, "--insecure-dev-auth", "--listen", "127.0.0.1", "--port", "0", "--backlog",
+             "8192",          "--no-limits"};
     if (options_.durability == "memory") {
       words.push_back("--memory");
     } else {

@@ -65,6 +65,7 @@ TEST_CASE("Every request is answered exactly once, and never inside the call") {
 TEST_CASE("What the host's callbacks throw goes no further") {
   std::atomic<int> wakes{0}, logs{0};
   EngineOptions options;
+  options.limits = without_rates();
   options.runtime.wake = [&] {
     ++wakes;
     throw std::runtime_error("wake");

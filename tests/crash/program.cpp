@@ -37,7 +37,7 @@ struct Outcome {
 
 // On a free port the first time, on the same one later.
 Status start(const Settings& settings, ServerProcess& server) {
-  std::vector<std::string> words{settings.server, "--insecure-dev-auth",        "--listen", "127.0.0.1",
+  std::vector<std::string> words{settings.server, "--insecure-dev-auth",        "--no-limits", "--listen", "127.0.0.1",
                                  "--port",        std::to_string(server.port())};
   if (settings.durability == "memory") {  // has to be found out
     words.push_back("--memory");

@@ -105,6 +105,22 @@ int main() {
 """,
         "return failures;\n}\n",
     ),
+    "make_policy(": (
+        """#include <chatcore/chatcore.h>
+using namespace chatcore;
+void host() {
+""",
+        "}\n",
+    ),
+    "policy_conformance(": (
+        """#include <chatcore/testing.h>
+#include <cstdio>
+using namespace chatcore;
+std::unique_ptr<Policy> make_my_policy();
+void test() {
+""",
+        "}\n",
+    ),
 }
 
 
@@ -141,7 +157,7 @@ def main():
     good = code_lines(readme[0]) == code_lines((ROOT / "examples/hello/hello.cpp").read_text())
     if not good:
         print("README.md: the first snippet is not examples/hello/hello.cpp")
-    for page in ("README.md", "docs/storage.md", "docs/transport.md", "docs/auth.md", "docs/testing.md"):
+    for page in ("README.md", "docs/storage.md", "docs/transport.md", "docs/auth.md", "docs/testing.md", "docs/policy.md"):
         for snippet in snippets(page):
             good = compiles(page, snippet) and good
     sys.exit(0 if good else 1)

@@ -36,7 +36,7 @@ class Server:
     def start(self, *options):
         host, port = self.address
         self._process = subprocess.Popen(
-            [self._program, "--listen", host, "--port", str(port), "--data", self._data, "--insecure-dev-auth",
+            [self._program, "--listen", host, "--port", str(port), "--data", self._data, "--insecure-dev-auth", "--no-limits",
              "--heartbeat", str(HEARTBEAT), *options], stdout=subprocess.PIPE)
         output, deadline = b"", time.monotonic() + STEP
         while not (found := re.search(rb"listening on \S+:(\d+)\n", output)):

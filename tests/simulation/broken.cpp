@@ -324,6 +324,16 @@ class ComesBackTooFar final : public Broken {
   std::map<std::pair<unsigned, unsigned>, Checkpoint> first_;  // of each life of the disk
 };
 
+class RevokesNothing final : public Broken {
+ public:
+  bool revokes() override { return false; }
+};
+
+class AsksNobody final : public Broken {
+ public:
+  bool asks_its_policy() override { return false; }
+};
+
 template <class Kind>
 std::unique_ptr<Broken> make() {
   if constexpr (std::is_base_of_v<Broken, Kind>) {
@@ -358,6 +368,8 @@ const std::vector<BrokenKind>& broken_kinds() {
       {"deleted-text-stays", "a deletion that leaves its text", {deletion}, make<KeepsTheText>},
       {"refused-is-written", "a refused commit that appears", {crash}, make<WritesWhatItRefuses>},
       {"epoch-stays", "a lost suffix that nobody is told of", {once, resume}, make<KeepsItsEpoch>},
+      {"revokes-nothing", "a revoked login that goes on", {privacy}, make<RevokesNothing>},
+      {"policy-ignored", "a policy that is not asked", {privacy, seqs, acknowledged, crash}, make<AsksNobody>},
       {"shown-twice", "a message that an application is shown twice", {once}, make<ComesBackTooFar>},
   };
   return kinds;

@@ -23,6 +23,8 @@ class Broken {
     (void)connection;
     return {frame};
   }
+  virtual bool revokes() { return true; }
+  virtual bool asks_its_policy() { return true; }
   // Instead of the checkpoint that an application keeps.
   virtual Checkpoint kept(unsigned device, Checkpoint checkpoint, Disk&) {
     (void)device;

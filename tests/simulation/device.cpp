@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "engine/engine_core.h"
+#include "simulation/judge.h"
 #include "simulation/world.h"
 
 namespace simulation {
@@ -80,6 +81,7 @@ void Device::close() {
   client_.reset();
   session_.reset();
   ready_ = false;
+  revoked_.reset();
   asked_ = 0;
   for (std::size_t i = 0; i < world_.truth.attempts.size(); ++i) {
     Attempt& attempt = world_.truth.attempts[i];
@@ -99,6 +101,10 @@ void Device::close() {
   world_.tell(name() + " is closed");
 }
 
+void Device::is_revoked() {
+  if (is_open() && online()) revoked_ = world_.disk.step;
+}
+
 bool Device::online() const { return client_ ? client_->status().connected : session_ != nullptr; }
 
 bool Device::waits() const { return !again_.empty() || asked_ > 0; }
@@ -106,6 +112,7 @@ bool Device::waits() const { return !again_.empty() || asked_ > 0; }
 bool Device::poll() {
   if (!client_) return false;
   const bool did = client_->poll(std::chrono::microseconds(0)).handled > 0;
+  if (!client_->status().connected) revoked_.reset();  // it may log in anew
   if (!watch.begun && client_->status().connected) world_.truth.begins(watch);
   return did;
 }
@@ -134,6 +141,7 @@ void Device::took(const Push& push) {
   if (const Event* event = push.event()) {
     world_.note(event->seq);
     world_.tell("  " + name() + " is shown " + text_of(*event));
+    if (revoked_) world_.truth.shown_after(*revoked_, name(), *event);
     const Attempt* sent = world_.truth.sent_as(*event);
     const bool own =
         client_ && sent && sent->what != Do::edit && sent->device == index_ && sent->life == life_ && sent->key.empty();
@@ -155,8 +163,9 @@ void Device::took(const Push& push) {
   } else if (push.as<Reset>()) {
     world_.tell("  " + name() + " is told to start again");
     world_.truth.was_reset(watch, name());
-  } else if (push.as<Closed>() && session_) {
-    close();
+  } else if (const auto* closed = push.as<Closed>()) {
+    // A client comes back by itself, but where it has to log in anew.
+    if (session_ || closed->why.code == ErrorCode::unauthenticated) close();
   }
 }
 
@@ -194,6 +203,8 @@ void Device::ask(R request, Done<typename R::Reply> done) {
 void Device::begin(Attempt attempt) {
   attempt.device = index_;
   attempt.user = user_;
+  attempt.sent = attempt.text;
+  attempt.text = becomes(world_.plan, user_, attempt.sent);
   world_.truth.attempts.push_back(std::move(attempt));
   send(world_.truth.attempts.size() - 1);
 }
@@ -211,7 +222,7 @@ void Device::send(std::size_t index) {
     if (life == life_) answered(index, answer);
   };
   const ConversationId id = attempt.to.conversation() ? *attempt.to.conversation() : ConversationId();
-  const Content content{.text = attempt.text};
+  const Content content{.text = attempt.sent};
   switch (attempt.what) {
     case Do::send:
     case Do::send_again:
@@ -245,7 +256,8 @@ void Device::answered(std::size_t index, const Result<Accepted>& answer) {
   }
   const Error& error = answer.error();
   world_.tell(which + " fails: " + std::string(chatcore::name(error.code)));
-  const bool again = error.retryable() || error.code == ErrorCode::stopped || error.code == ErrorCode::cancelled;
+  const bool again = error.retryable() || error.code == ErrorCode::stopped || error.code == ErrorCode::cancelled ||
+                     error.code == ErrorCode::unauthenticated;  // it is revoked: after the next login
   const bool not_done = error.code == ErrorCode::storage_unavailable || error.code == ErrorCode::storage_full;
   const bool gives_up = not_done && !attempt.in_doubt && attempt.key.number == 0 && attempt.op % 3 == 0;
   if (!again || gives_up) return world_.truth.refused(attempt, error);

@@ -32,6 +32,7 @@ class Device {
   bool waits() const;  // for an answer
 
   void perform(const Op&);
+  void is_revoked();  // what is written from now on is not for the login that it has
 
   const std::string& name() const { return plan_.name; }
   const UserId& user() const { return user_; }
@@ -64,6 +65,7 @@ class Device {
   Checkpoint checkpoint_;
   bool ready_ = false;
   unsigned life_ = 0;
+  std::optional<std::uint64_t> revoked_;  // the step
   std::uint64_t opened_at_ = 0, numbers_ = 0;
   std::size_t asked_ = 0;                                     // other requests under way
   std::vector<std::pair<std::uint64_t, std::size_t>> again_;  // when, and which attempt

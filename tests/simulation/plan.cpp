@@ -15,7 +15,7 @@ constexpr std::pair<Do, unsigned> mix[] = {
     {Do::add, 16},     {Do::remove, 18},     {Do::offline, 30},    {Do::online, 40}, {Do::cut, 35},
     {Do::delay, 20},   {Do::stall, 12},      {Do::half_close, 8},  {Do::refuse, 8},  {Do::mend, 12},
     {Do::commits, 60}, {Do::rows_fail, 14},  {Do::reads_fail, 10}, {Do::lands, 20},  {Do::trim, 6},
-    {Do::crash, 14},   {Do::power_cut, 6},   {Do::restart, 8},     {Do::wait, 70},
+    {Do::crash, 14},   {Do::power_cut, 6},   {Do::restart, 8},     {Do::revoke, 12}, {Do::wait, 70},
 };
 
 Do pick(Random& random) {
@@ -60,6 +60,8 @@ void people(Plan& plan, Random& random) {
     group.newcomers_last = group.newcomers_see == NewcomersSee::last ? random.between(1, 5) : 0;
     plan.groups.push_back(std::move(group));
   }
+  const bool any = random.percent(50);
+  for (unsigned i = 0; i < users; ++i) plan.watched.push_back(any && random.percent(60) ? random.between(10, 80) : 0);
 }
 
 }  // namespace
@@ -174,6 +176,8 @@ std::string text_of(const Plan& plan, const Op& op) {
       return "server: loses power, and what was not synced";
     case Do::restart:
       return "server: is restarted cleanly";
+    case Do::revoke:
+      return "server: the logins of " + plan.users[op.n % plan.users.size()] + " are revoked";
     case Do::wait:
       return "time passes";
   }

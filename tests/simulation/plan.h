@@ -46,7 +46,8 @@ enum class Do {
   crash,
   power_cut,
   restart,
-  wait,  // time passes
+  revoke,  // the logins of a user
+  wait,    // time passes
 };
 
 // What becomes of a commit. Mixed: of each of its changes by itself. Dies: the process does, amid the commit.
@@ -84,6 +85,7 @@ struct Plan {
   std::vector<std::string> users{};
   std::vector<DevicePlan> devices{};
   std::vector<Group> groups{};
+  std::vector<unsigned> watched{};  // by user: how many percent of what he asks for the policy does not just let pass
   unsigned shard_weight = 1, store_weight = 1, network_weight = 1, client_weight = 1, app_weight = 1;
   std::vector<Op> ops{};
 

@@ -18,7 +18,8 @@ Plan shrink(Plan plan, Promise promise, const BrokenKind* kind) {
     const Outcome outcome = run(smaller, kind);
     return outcome.violation && outcome.violation->promise == promise;
   };
-  for (std::size_t size = std::max<std::size_t>(plan.ops.size() / 2, 1);; size = size / 2) {
+  std::size_t before = 0;  // the last round of small sizes
+  for (std::size_t size = std::max<std::size_t>(plan.ops.size() / 2, 1);;) {
     for (std::size_t at = 0; at < plan.ops.size();) {
       Plan smaller = plan;
       const auto from = smaller.ops.begin() + static_cast<std::ptrdiff_t>(at);
@@ -29,7 +30,14 @@ Plan shrink(Plan plan, Promise promise, const BrokenKind* kind) {
         at += size;
       }
     }
-    if (size <= 1) return plan;
+    // A few at a time, again and again: what was needed by one may have been needed by nothing else.
+    if (size > 1) {
+      size = size < 6 ? size - 1 : size / 2;
+      continue;
+    }
+    if (plan.ops.size() == before) return plan;
+    before = plan.ops.size();
+    size = 5;
   }
 }
 

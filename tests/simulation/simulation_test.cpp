@@ -74,7 +74,7 @@ TEST_CASE("A failing plan is cut down to a short one, in which the same promise 
     const Outcome outcome = run(plan, &*kind);
     if (!outcome.violation) continue;
     const Plan small = shrink(plan, outcome.violation->promise, &*kind);
-    CHECK(small.ops.size() <= std::min<std::size_t>(12, plan.ops.size()));
+    CHECK(small.ops.size() <= std::min<std::size_t>(15, plan.ops.size()));
     const Outcome again = run(small, &*kind, true);
     REQUIRE(again.violation);
     CHECK(again.violation->promise == outcome.violation->promise);
@@ -115,4 +115,6 @@ TEST_CASE("Promise 4 fails where an inbox entry is not written again after a cra
 TEST_CASE("Promise 4 fails where a suffix is lost and nobody is told") { catches("epoch-stays"); }
 TEST_CASE("Promise 5 fails where what was refused is written") { catches("refused-is-written"); }
 TEST_CASE("It is found when an event goes to one who has left") { catches("shown-after-leaving"); }
+TEST_CASE("It is found when a revoked login goes on") { catches("revokes-nothing"); }
+TEST_CASE("It is found when a policy is not asked") { catches("policy-ignored"); }
 TEST_CASE("It is found when a deletion leaves its text") { catches("deleted-text-stays"); }

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "simulation/judge.h"
+
 namespace simulation {
 namespace {
 
@@ -215,6 +217,14 @@ void Truth::check_content(const std::string& who, const UserId& user, const std:
   }
 }
 
+void Truth::shown_after(std::uint64_t revoked, const std::string& who, const Event& event) {
+  const Book* book = disk_.ledger.find(event.conversation.string());
+  const Entry* entry = book ? book->find(event.seq) : nullptr;
+  if (!entry || entry->written_at <= revoked) return;
+  broken(Promise::privacy,
+         who + " was shown " + at(event.conversation.string(), event.seq) + " after his login was revoked");
+}
+
 void Truth::shown(const std::string& who, const UserId& user, const Ephemeral& ephemeral) {
   learn_pairs();
   const std::string id = ephemeral.conversation.string();
@@ -290,6 +300,8 @@ void Truth::check_book(const std::string& conversation, const Book& book) {
       const Attempt* attempt = by_text(text);
       if (!attempt || !may_say(conversation, seq, text))
         broken(Promise::seqs, at(conversation, seq) + " says " + text + ", which belongs elsewhere");
+      if (attempt && ruling(plan_, attempt->user, attempt->sent) == Ruling::refused)
+        broken(Promise::privacy, at(conversation, seq) + " says " + text + ", which the policy refused");
       if (attempt && attempt->state == Attempt::State::refused)
         broken(Promise::crash, at(conversation, seq) + " says " + text + ", which was refused");
     }

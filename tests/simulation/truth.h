@@ -35,7 +35,8 @@ struct Attempt {
   UserId user{};
   Target to{};
   UserId about{};         // whom it adds or removes
-  std::string text{};     // "<m7>", nowhere else
+  std::string text{};     // what stands of it: "<m7>", or what the policy makes of that; nowhere else
+  std::string sent{};     // what it said
   Seq target = 0;         // what it edits or deletes
   IdempotencyKey key{};   // empty: the library makes one
   bool in_doubt = false;  // it may have been done, for all that the application knows
@@ -76,6 +77,7 @@ class Truth {
   void begins(Watch&) const;
   void pushed(Watch&, const Attempt* own, const std::string& who, const UserId&, bool exactly_once, const Event&,
               std::uint64_t since);
+  void shown_after(std::uint64_t revoked, const std::string& who, const Event&);
   void shown(const std::string& who, const UserId&, const Ephemeral&);
   void was_reset(Watch&, const std::string& who);
   template <class Page>

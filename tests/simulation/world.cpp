@@ -14,6 +14,7 @@ World::World(const Plan& p, Broken* broken, bool traces)
     : plan(p),
       disk(p.durability, [this](const std::string& line) { tell(line); }),
       truth(p, disk),
+      judge_(p),
       broken_(broken),
       traces_(traces) {
   for (const Group& group : plan.groups) disk.ledger.rules[group.id] = {group.newcomers_see, group.newcomers_last};
@@ -51,11 +52,13 @@ bool World::open() {
   options.storage = disk.handle();
   if (broken_) options.storage = broken_->storage(std::move(options.storage), disk);
   options.authenticator = make_insecure_dev_authenticator();
+  if (!broken_ || broken_->asks_its_policy()) options.policy = judge_.policy();
   options.durability = plan.durability;
   options.threads = 0;
   options.storage_threads = 0;
   options.shards = plan.shards;
   options.limits.heartbeat = 3s;
+  options.limits.messages_per_second = options.limits.requests_per_second = 0;
   options.runtime.clock = clock;
   options.runtime.random = [random = Random(plan.seed * 77 + lives_)]() mutable { return random.next(); };
   auto opened = detail::EngineCore::open(std::move(options));
@@ -117,6 +120,7 @@ bool World::engine_step(Random& random, unsigned which) {
 bool World::step(Random& random) {
   ++steps_;
   disk.step = steps_;
+  if (judge_.any_late() && random.percent(5)) return judge_.tell_one(random), true;
   const unsigned shards = plan.shards, devices = static_cast<unsigned>(devices_.size());
   const unsigned weights[] = {plan.shard_weight * shards, plan.store_weight, plan.network_weight,
                               plan.client_weight * devices, plan.app_weight * devices};
@@ -255,6 +259,9 @@ void World::perform(const Op& op) {
     case Do::restart:
       restart();
       break;
+    case Do::revoke:
+      revoke(*UserId::make(plan.users[op.n % plan.users.size()]));
+      break;
     case Do::wait:
       idle(std::chrono::milliseconds(op.n % 10 == 0 ? 9000 : 1 + op.n * 2));
       break;
@@ -296,7 +303,20 @@ void World::faults(const Op& op) {
   }
 }
 
+// By the time it has come to the user's shard, no login of before is shown anything more.
+void World::revoke(const UserId& user) {
+  if (!server_) return;
+  if (!broken_ || broken_->revokes()) server_->revoke(user, {});
+  core::Shard& home = server_->core().home(user);
+  for (unsigned n = 0; n < 10'000 && home.run_one(clock->steady()); ++n) {
+  }
+  for (auto& device : devices_) {
+    if (device->user() == user) device->is_revoked();
+  }
+}
+
 void World::heal() {
+  judge_.be_quick();
   disk.heal();
   for (unsigned i = 0; i < devices_.size(); ++i) network.mend(i);
   settle(2s);
@@ -321,6 +341,7 @@ void World::touch() {
                               .user = who.user,
                               .to = to,
                               .text = message_of(op),
+                              .sent = message_of(op),
                               .key = "touch",
                               .state = Attempt::State::under_way});
     Attempt& attempt = truth.attempts.back();

@@ -10,6 +10,7 @@
 #include "simulation/broken.h"
 #include "simulation/device.h"
 #include "simulation/disk.h"
+#include "simulation/judge.h"
 #include "simulation/network.h"
 #include "simulation/plan.h"
 #include "simulation/truth.h"
@@ -70,8 +71,10 @@ class World {
   bool open();
   void crash();
   void restart();
+  void revoke(const UserId&);
   void drop_sessions();
 
+  Judge judge_;
   Broken* const broken_;
   const bool traces_;
   std::vector<std::unique_ptr<Device>> devices_;

@@ -37,11 +37,33 @@ std::string line(const Push& push) {
 
 // ---- Server
 
-Server::Server(EngineOptions options, std::shared_ptr<SharedStorage> on)
+Limits without_rates(Limits limits) {
+  limits.messages_per_second = limits.requests_per_second = 0;
+  return limits;
+}
+
+namespace {
+
+Limits limits_of(const Limits& given) {
+  const Limits library;
+  const bool chosen =
+      given.messages_per_second != library.messages_per_second || given.message_burst != library.message_burst ||
+      given.requests_per_second != library.requests_per_second || given.request_burst != library.request_burst;
+  return chosen ? given : without_rates(given);
+}
+
+}  // namespace
+
+Server::Server(EngineOptions options, std::shared_ptr<SharedStorage> on,
+               std::function<std::unique_ptr<Policy>()> policy)
     : store(std::move(on)),
-      limits_(options.limits),
+      limits_(limits_of(options.limits)),
       shards_(options.shards),
-      first_membership_(std::move(options.membership)) {
+      first_membership_(std::move(options.membership)),
+      policy_deadline_(options.policy_deadline),
+      policy_default_(options.policy_default),
+      first_policy_(std::move(options.policy)),
+      policy_(std::move(policy)) {
   open();
 }
 
@@ -53,6 +75,9 @@ EngineOptions Server::fresh_options() {
   options.durability = store->durability;
   options.authenticator = make_insecure_dev_authenticator();
   options.membership = std::move(first_membership_);
+  options.policy = policy_ ? policy_() : std::move(first_policy_);
+  options.policy_deadline = policy_deadline_;
+  options.policy_default = policy_default_;
   options.runtime.clock = clock_;
   return options;
 }

@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -41,8 +42,14 @@ inline ConversationId conversation(std::string_view name) { return *Conversation
 std::string line(const Push&);
 std::string line(const Event&);
 
+// People in a test speak as fast as they like.
+Limits without_rates(Limits = {});
+
 struct Server {
-  explicit Server(EngineOptions options = {}, std::shared_ptr<SharedStorage> store = std::make_shared<SharedStorage>());
+  // Rates are off unless `options` names others than the library's. A policy of `options` serves the first life only;
+  // `policy` makes one for each.
+  explicit Server(EngineOptions options = {}, std::shared_ptr<SharedStorage> store = std::make_shared<SharedStorage>(),
+                  std::function<std::unique_ptr<Policy>()> policy = {});
 
   Engine& engine() { return test->engine(); }
   void settle() { test->settle(); }
@@ -81,6 +88,10 @@ struct Server {
   const Limits limits_;
   const unsigned shards_;
   std::unique_ptr<Membership> first_membership_;  // serves the first life only
+  const std::chrono::milliseconds policy_deadline_;
+  const Decision policy_default_;
+  std::unique_ptr<Policy> first_policy_;
+  const std::function<std::unique_ptr<Policy>()> policy_;
   std::shared_ptr<ManualClock> clock_ = std::make_shared<ManualClock>();
   bool listening_ = false;
 

@@ -27,6 +27,7 @@ inline EngineOptions in_memory(unsigned threads, unsigned shards = 1) {
   options.durability = Durability::memory;
   options.threads = threads;
   options.shards = shards;
+  options.limits = without_rates();
   return options;
 }
 

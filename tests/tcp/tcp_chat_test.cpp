@@ -29,6 +29,7 @@ struct House {
   }
   static Engine open(unsigned shards, unsigned threads, Limits limits) {
     EngineOptions options;
+    options.limits = without_rates();
     options.storage = make_memory_storage();
     options.durability = Durability::memory;
     options.authenticator = make_insecure_dev_authenticator();

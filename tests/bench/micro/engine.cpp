@@ -55,7 +55,7 @@ void send_sixteen(benchmark::State& state, TestEngine& engine, Sink& from, const
 }
 
 void direct_message(benchmark::State& state) {
-  TestEngine engine = TestEngine::open();
+  TestEngine engine = TestEngine::open({.limits = {.messages_per_second = 0, .requests_per_second = 0}});
   const auto alice = connect(engine, "alice"), bob = connect(engine, "bob");
   std::uint64_t number = 1;
   const std::size_t before = bob->frames();
@@ -66,7 +66,8 @@ void direct_message(benchmark::State& state) {
 BENCHMARK(direct_message);
 
 void group_delivery(benchmark::State& state) {
-  TestEngine engine = TestEngine::open({.limits = {.clients_choose_ids = true}});
+  TestEngine engine =
+      TestEngine::open({.limits = {.clients_choose_ids = true, .messages_per_second = 0, .requests_per_second = 0}});
   const auto alice = connect(engine, "alice");
   std::vector<std::shared_ptr<Sink>> members;
   CreateConversation group{.conversation = *ConversationId::make("group")};
