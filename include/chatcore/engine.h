@@ -40,6 +40,11 @@ struct Stats {
   std::uint64_t connections{};          // now, logged in or not
   std::uint64_t conversations{};        // now in memory
   std::uint64_t outbox_bytes{};         // now, over all sessions
+  std::uint64_t inbound_bytes{};        // now: frames received and not handled yet
+  std::uint64_t page_bytes{};           // now: pages kept
+  std::uint64_t session_bytes{};        // now, about: sessions and connections, but for their outboxes
+  std::uint64_t conversation_bytes{};   // now, about: conversations in memory, their members and keys
+  std::uint64_t memory_bytes{};         // now: the sum of the five above, which EngineOptions::memory_bytes bounds
   std::uint64_t collapses{};            // times that a full outbox gave up events for notices (HeadMoved)
   std::uint64_t notices{};              // notices sent anew, as the head had moved on
   std::uint64_t resyncs{};              // sessions brought on from their checkpoint: too many notices

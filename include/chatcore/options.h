@@ -13,6 +13,7 @@
 #include <chatcore/ids.h>
 #include <chatcore/membership.h>
 #include <chatcore/policy.h>
+#include <chatcore/pubsub.h>
 #include <chatcore/storage.h>
 
 namespace chatcore {
@@ -66,19 +67,25 @@ struct Runtime {
 };
 
 struct EngineOptions {
-  std::unique_ptr<Storage> storage{};                    // required: make_rocksdb_storage or make_memory_storage
-  std::unique_ptr<Authenticator> authenticator{};        // unset: nobody can log in over a transport
-  std::unique_ptr<Membership> membership{};              // unset: who is in a conversation is stored, all of it
-  std::chrono::milliseconds membership_deadline{5'000};  // for an answer of it
-  Durability durability = Durability::disk;              // of every acknowledgement
-  unsigned threads = 1;                                  // 0: the host calls poll() or run()
-  unsigned shards = 1;                                   // 1 to 64; independent parts that threads run
-  std::optional<unsigned> storage_threads{};             // unset: 2 (commits, reads), or 0 where threads is 0: then
-                                                         // storage runs, and blocks, inside poll()
+  std::unique_ptr<Storage> storage{};              // required: make_rocksdb_storage or make_memory_storage
+  std::unique_ptr<PubSub> pubsub{};                // unset: there are no other engines on this store
+  std::unique_ptr<Authenticator> authenticator{};  // unset: nobody can log in over a transport
+  std::unique_ptr<Membership> membership{};        // unset: who is in a conversation is stored, all of it
+  std::unique_ptr<Policy> policy{};                // unset: who is a member may do what his role allows
+  Durability durability = Durability::disk;        // of every acknowledgement
+  unsigned threads = 1;                            // 0: the host calls poll() or run()
+  unsigned shards = 1;                             // 1 to 64; independent parts that threads run
+  std::optional<unsigned> storage_threads{};       // unset: 2 (commits, reads), or 0 where threads is 0: then
+                                                   // storage runs, and blocks, inside poll()
+  // What outboxes, frames not handled yet, caches, sessions and conversations may take, by the engine's own account
+  // (Stats::memory_bytes); 0: no bound but the limits'; else at least 1 MiB. Near it caches and unused conversations
+  // go; at it new sessions and Engine::call are `overloaded`, connections are not read further, and outboxes hold
+  // little.
+  std::size_t memory_bytes = 0;
   Limits limits{};
   Runtime runtime{};
-  std::unique_ptr<Policy> policy{};                       // unset: who is a member may do what his role allows
-  std::chrono::milliseconds policy_deadline{1000};        // more than 0
+  std::chrono::milliseconds membership_deadline{5'000};   // for an answer of the membership; more than 0
+  std::chrono::milliseconds policy_deadline{1'000};       // for a decision of the policy; more than 0
   Decision policy_default{.code = ErrorCode::overloaded,  // where the policy does not decide: see policy.h
                           .reason = "whether this may pass could not be decided in time; retry",
                           .retry_after = std::chrono::milliseconds(1000)};

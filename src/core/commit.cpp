@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "core/conversation.h"
+#include "core/hints.h"
 #include "core/hub.h"
 #include "core/replay.h"
 #include "core/shard.h"
@@ -231,7 +232,10 @@ void Conversation::committed(const Status& status, std::uint64_t batch) {
     fail(std::move(behind), {ErrorCode::storage_unavailable, "a change before this one failed; retry", {}});
     return;
   }
+  const Seq before = durable_.head;
   become_durable(done);
+  if (Hints* hints = shard_.core().hints.get(); hints && durable_.head > before)
+    hints->moved(id_, before, durable_.head);
   floor_ = batch;
   if (all_by_ != std::numeric_limits<std::uint64_t>::max()) all_by_ = batch;
   floor_unknown_ = false;
@@ -258,6 +262,7 @@ void Conversation::become_durable(Pending& done) {
   }
   durable_ = std::move(after);
   if (done.rewrites) ++rows_version_;
+  weigh();
 }
 
 void Conversation::fail(Pending pending, const Error& error) {

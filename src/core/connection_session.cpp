@@ -33,7 +33,7 @@ bool is_page(std::uint16_t request) {
 
 ConnectionSession::ConnectionSession(Core& core, Shard& lobby, std::uint64_t id, std::shared_ptr<Connection> connection,
                                      AttachOptions options)
-    : Session(core, id),
+    : Session(core, id, own_bytes),
       lobby_(&lobby),
       connection_(std::move(connection)),
       given_(options.identity ? std::make_unique<const Identity>(*options.identity) : nullptr),
@@ -59,6 +59,7 @@ void ConnectionSession::receive(std::span<const std::byte> frame) {
     std::lock_guard lock(inbound_mutex_);
     inbound_.push(Bytes(frame.begin(), frame.end()));
     inbound_bytes_ += frame.size();
+    add(core_.counters.inbound_bytes, frame.size());
     if (inbound_bytes_ > inbound_bound) pause = !std::exchange(is_paused_, true);
     if (!std::exchange(drain_posted_, true)) post_drain();
   }
@@ -112,6 +113,7 @@ bool ConnectionSession::may_read() const {
   if (core_.under_way.load(std::memory_order_relaxed) >= static_cast<std::int64_t>(core_.limits.engine_requests)) {
     return false;
   }
+  if (phase_ == Phase::open && !core_.fits(0)) return false;  // not refused: a later one might overtake it
   // An answer that may be long has its place reserved before it is asked for.
   if ((outbox_bytes_ + reserved_) * 2 >= core_.limits.outbox_bytes) return false;
   return phase_ != Phase::authenticating && !core_.stopping.load(std::memory_order_relaxed) &&
@@ -150,6 +152,7 @@ void ConnectionSession::drain(Shard* at) {
         frame = std::move(inbound_.front());
         inbound_.pop();
         inbound_bytes_ -= frame->size();
+        sub(core_.counters.inbound_bytes, frame->size());
       }
       if (!reads) pause = !std::exchange(is_paused_, true);
       if (reads && inbound_.empty()) unpause = std::exchange(is_paused_, false);
@@ -211,6 +214,10 @@ void ConnectionSession::answer(std::uint64_t call, Result<Bytes> result) {
   if (phase_ == Phase::closing || phase_ == Phase::gone) return;
   if (!result) add(core_.counters.refused);
   Bytes frame = result ? protocol::encode_answer(call, *result) : protocol::encode_answer(call, result.error());
+  if (result && !has_room(frame.size()) && !core_.fits(0)) {  // its place was reserved when there was more
+    frame = protocol::encode_answer(
+        call, Error{ErrorCode::overloaded, "the answer does not fit into memory now: retry", std::chrono::seconds(1)});
+  }
   push(std::make_shared<const Bytes>(std::move(frame)));
   wake_drain();
 }
@@ -363,7 +370,7 @@ void ConnectionSession::sweep(Shard& at, SteadyTime now) {
 
 // ---- out
 
-bool ConnectionSession::has_room(std::size_t bytes) const { return outbox_bytes_ + bytes <= core_.limits.outbox_bytes; }
+bool ConnectionSession::has_room(std::size_t bytes) const { return outbox_bytes_ + bytes <= bound(); }
 bool ConnectionSession::half_full() const { return outbox_bytes_ * 2 >= core_.limits.outbox_bytes; }
 
 void ConnectionSession::queue(Frame frame) {
@@ -503,6 +510,7 @@ void ConnectionSession::gone() {
   }
   std::lock_guard lock(inbound_mutex_);
   inbound_.clear();
+  sub(core_.counters.inbound_bytes, std::exchange(inbound_bytes_, 0));
 }
 
 }  // namespace core

@@ -17,6 +17,7 @@ namespace core {
 // thread, and wait in inbound_ for whichever shard is home.
 class ConnectionSession final : public Session, public detail::LinkTarget {
  public:
+  static constexpr std::size_t own_bytes = 2048;  // about: itself, its connection, its places in tables
   ConnectionSession(Core&, Shard& lobby, std::uint64_t id, std::shared_ptr<Connection>, AttachOptions);
 
   void start();  // on the lobby's thread
@@ -39,7 +40,7 @@ class ConnectionSession final : public Session, public detail::LinkTarget {
   bool half_full() const override;
   void queue(Frame) override;
   void make_room() override { send_queued(); }
-  std::size_t bound() const override { return core_.limits.outbox_bytes; }
+  std::size_t bound() const override { return bounded(core_.limits.outbox_bytes); }
   std::vector<Frame> take_queue() override;
   void put_queue(std::vector<Frame>) override;
   bool waits(const Frame&) const override;

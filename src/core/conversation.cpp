@@ -45,7 +45,20 @@ Conversation::Conversation(Shard& shard, const ConversationId& id)
       rows_version_(++shard.core().lives << 32),
       hosted_(is_hosted(shard.core(), id)) {}
 
+Conversation::~Conversation() { sub(shard_.core().counters.conversation_bytes, weight_); }
+
 // ---- in memory
+
+void Conversation::weigh() {
+  constexpr std::size_t a_member = sizeof(Participant) + sizeof(UserId) + 2 * sizeof(protocol::Interval);
+  std::size_t weight = sizeof(Conversation) + 256 + keys_.bytes();
+  for (const RosterPtr& roster : {durable_.roster, standby_}) weight += roster ? roster->all().size() * a_member : 0;
+  weight += (known_.size() + host_rows_.size()) * (a_member + 64);
+  Counters& counters = shard_.core().counters;
+  weight > weight_ ? add(counters.conversation_bytes, weight - weight_)
+                   : sub(counters.conversation_bytes, weight_ - weight);
+  weight_ = weight;
+}
 
 void Conversation::when_ready(Function<void(Status)> then) {
   last_used_ = shard_.core().now();
@@ -74,6 +87,16 @@ void Conversation::look_again() {
     self->looks_again_ = false;
     if (self->phase_ == Phase::unloaded) self->load();
   });
+}
+
+// What is under way here finds out by itself: it is refused, and the conversation is read again.
+void Conversation::hinted(Seq before, Seq head) {
+  if (phase_ == Phase::ready && (head == 0 || head > durable_.head)) {
+    if (!flying_.change && !next_.change) load();
+  } else if (phase_ == Phase::unloaded && generation_ == 0 && head != 0) {
+    hinted_ = std::min(before, hinted_.value_or(before));
+    when_ready([](Status) {});
+  }
 }
 
 void Conversation::loaded(Result<LoadedConversation> result) {
@@ -126,8 +149,11 @@ void Conversation::loaded(Result<LoadedConversation> result) {
   all_by_ = any_unknown ? std::numeric_limits<std::uint64_t>::max() : store.last_batch() + 1;
   phase_ = Phase::ready;
   ++generation_;
+  weigh();
   if (!durable_.exists) shard_.conversations().forget_soon(id_);
+  const auto unseen = std::exchange(hinted_, std::nullopt);
   if (again && durable_.head > known) publish_unseen(known, before, moved);
+  if (!again && unseen && durable_.head > *unseen) publish_unseen(*unseen, durable_.roster, moved);
   for (auto& then : waiting) then(Status());
 }
 

@@ -186,6 +186,9 @@ class Conversation : public std::enable_shared_from_this<Conversation> {
   bool hosted() const { return hosted_; }
   std::uint64_t asked_at() const { return hosted_ ? asked_at_ : 0; }  // see Publication
 
+  // Another engine on the same store says that the head moved from `before` to `head`; 0: it may have moved.
+  void hinted(Seq before, Seq head);
+
   void abandon(const UserId& sender, const IdempotencyKey&);
 
   // A page, for someone with this standing: see pages.h.
@@ -202,7 +205,9 @@ class Conversation : public std::enable_shared_from_this<Conversation> {
   bool idle() const;
   bool empty() const { return idle() && !durable_.exists && !keys_.any_failed(); }  // nothing would be lost with it
   void clear();
+  bool forgettable() const { return idle() && !keys_.any_failed(); }
   std::uint64_t last_used() const { return last_used_; }
+  ~Conversation();
 
  private:
   struct Waiter {
@@ -224,6 +229,7 @@ class Conversation : public std::enable_shared_from_this<Conversation> {
 
   void load();
   void loaded(Result<LoadedConversation>);
+  void weigh();  // what it takes in memory, about
   void publish_unseen(Seq known, const RosterPtr& before, const RosterPtr& moved);
   void take_host_rows(std::vector<Participant>);
   void look_again();  // later: it could not be read after a commit of unknown outcome
@@ -301,7 +307,8 @@ class Conversation : public std::enable_shared_from_this<Conversation> {
   std::uint64_t floor_ = 0;   // everything durable lies in batches up to this one
   std::uint64_t all_by_ = 0;  // and counts as newer than no checkpoint from here on, also what landed unnoticed
   bool looks_again_ = false;
-  bool floor_unknown_ = false;  // a commit may have landed whose batch nobody told
+  std::optional<Seq> hinted_{};  // what of it has been published here, where it is not in memory
+  bool floor_unknown_ = false;   // a commit may have landed whose batch nobody told
   // An attempt that waits for a policy. The question is what a completion that comes late no longer finds.
   struct Question;
   struct Undecided {
@@ -322,6 +329,7 @@ class Conversation : public std::enable_shared_from_this<Conversation> {
   std::uint64_t member_changes_ = 0;
   std::uint64_t rows_version_;  // of the messages' rows: a page read before it changed is not kept
 
+  std::size_t weight_ = 0;      // as it is accounted for
   KnownMembers known_;          // where it is fanned out on read
   RosterPtr crossing_;          // all members at the moment when that begins
   RosterPtr standby_;           // there: all members as they are assigned, where it may cross down soon
@@ -341,7 +349,10 @@ class Conversations {
   std::shared_ptr<Conversation> get(const ConversationId&);   // makes it, unloaded
   std::shared_ptr<Conversation> find(const ConversationId&);  // null: not in memory
   void sweep();                                               // forgets those that nobody has used for a while
+  void relieve();                                             // or, as memory is short, those that nobody uses now
   void give_up_undecided();
+  void hinted(const ConversationId&, Seq before, Seq head);
+  void look_again();  // at all of them: another engine may have written
   // There is none of that id: what strangers ask for is not kept.
   void forget_soon(const ConversationId&);
   void clear();  // when nothing runs any more: answers what waits

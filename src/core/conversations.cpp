@@ -1,4 +1,6 @@
+#include <algorithm>
 #include <utility>
+#include <vector>
 
 #include "core/conversation.h"
 #include "core/shard.h"
@@ -48,6 +50,29 @@ void Conversations::forget_soon(const ConversationId& id) {
       sub(shard_.core().counters.conversations);
     }
   });
+}
+
+void Conversations::hinted(const ConversationId& id, Seq before, Seq head) {
+  const auto known = find(id);
+  // One that is not in memory may have members here all the same.
+  if (known || shard_.core().counters.sessions != 0) (known ? known : get(id))->hinted(before, head);
+}
+
+void Conversations::look_again() {
+  for (const auto& [id, conversation] : std::unordered_map(conversations_)) conversation->hinted(0, 0);
+}
+
+void Conversations::relieve() {
+  std::vector<std::pair<std::uint64_t, ConversationId>> idle;
+  for (const auto& [id, conversation] : conversations_) {
+    if (conversation->forgettable() && conversation.use_count() == 1) idle.emplace_back(conversation->last_used(), id);
+  }
+  std::sort(idle.begin(), idle.end());
+  for (const auto& [used, id] : idle) {
+    if (!shard_.core().is_tight()) return;
+    conversations_.erase(id);
+    sub(shard_.core().counters.conversations);
+  }
 }
 
 void Conversations::sweep() {

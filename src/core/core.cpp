@@ -4,6 +4,7 @@
 #include <functional>
 #include <random>
 
+#include "core/hints.h"
 #include "core/shard.h"
 #include "core/store.h"
 
@@ -42,6 +43,13 @@ std::uint64_t Core::random() {
   }
   std::random_device device;
   return (static_cast<std::uint64_t>(device()) << 32) | device();
+}
+
+std::uint64_t Core::memory_used() const {
+  constexpr auto relaxed = std::memory_order_relaxed;
+  return counters.outbox_bytes.load(relaxed) + counters.inbound_bytes.load(relaxed) +
+         counters.page_bytes.load(relaxed) + counters.session_bytes.load(relaxed) +
+         counters.conversation_bytes.load(relaxed);
 }
 
 void Core::log(LogLevel level, std::string_view line) const {

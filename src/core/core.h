@@ -22,6 +22,7 @@ namespace chatcore {
 inline namespace v1 {
 namespace core {
 
+class Hints;
 class Shard;
 class Store;
 struct RequestTable;
@@ -83,6 +84,7 @@ struct Core : std::enable_shared_from_this<Core> {
   std::uint64_t first_batch = 0;  // the newest batch when the store was opened
   std::shared_ptr<Clock> clock{};
   EngineTime time{};
+  std::size_t memory_budget = 0;  // 0: none
   mutable Counters counters{};
   std::atomic<bool> stopping{false};       // no more requests
   std::atomic<std::int64_t> under_way{0};  // requests not yet answered
@@ -100,6 +102,7 @@ struct Core : std::enable_shared_from_this<Core> {
   Decision policy_default{};
   std::atomic<bool> decides_no_more{false};  // stopping: what is not decided now is answered with `stopped`
   std::unique_ptr<Store> store{};
+  std::unique_ptr<Hints> hints{};  // null: this is the only engine on the store
   std::vector<std::unique_ptr<Shard>> shards{};
 
   Function<bool()> help{};  // with no thread of the engine's: does some of its work, for one who waits
@@ -111,6 +114,12 @@ struct Core : std::enable_shared_from_this<Core> {
   std::uint64_t now() const { return time.now(*clock); }
   std::uint64_t random();
   void log(LogLevel, std::string_view line) const;
+
+  // What outboxes, frames not handled yet, pages, sessions and conversations take in memory, about, in bytes.
+  std::uint64_t memory_used() const;
+  bool fits(std::size_t bytes) const { return memory_budget == 0 || memory_used() + bytes <= memory_budget; }
+  // Near the budget: what can be had again is let go of.
+  bool is_tight() const { return memory_budget != 0 && memory_used() > memory_budget / 8 * 7; }
 
   Function<std::uint64_t()> random_source{};
   mutable Function<void(LogLevel, std::string_view)> log_sink{};

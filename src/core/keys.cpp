@@ -191,6 +191,13 @@ void Keys::load_block(const protocol::KeyBlockRow& row) {
   if (!row.marks.empty()) blocks_.push_back(block_of(row));
 }
 
+std::size_t Keys::bytes() const {
+  constexpr std::size_t a_node = 4 * sizeof(void*);
+  return recent_.size() * sizeof(Recent) + free_strings_.size() * (sizeof(KeyHash) + sizeof(Seq) + a_node) +
+         sources_.size() * (sizeof(KeyHash) + sizeof(Source) + a_node) +
+         blocks_.size() * (sizeof(Block) + block_size * sizeof(protocol::KeyMark));
+}
+
 Seq Keys::loaded_to() const { return blocks_.empty() ? 0 : blocks_.back().last; }
 
 Keys::Block Keys::block_of(const protocol::KeyBlockRow& row) {

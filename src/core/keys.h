@@ -70,7 +70,8 @@ class Keys {
   void clear();
   void load_block(const protocol::KeyBlockRow&);
   void has_sources(bool any) { sources_in_store_ = any; }
-  Seq loaded_to() const;  // the last seq in a block
+  std::size_t bytes() const;  // in memory, about
+  Seq loaded_to() const;      // the last seq in a block
 
  private:
   struct Block {

@@ -13,7 +13,7 @@ inline namespace v1 {
 namespace detail {
 
 LocalSession::LocalSession(core::Core& core, std::uint64_t id, SessionOptions options)
-    : Session(core, id),
+    : Session(core, id, sizeof(LocalSession) + 512),
       options_(std::move(options)),
       rate_(std::max(1u, core.limits.requests_per_second), core.limits.request_burst) {
   const Identity& who = options_.identity;  // requests may come before it begins
@@ -93,7 +93,7 @@ void LocalSession::revoke(const Error& why) {
 
 bool LocalSession::has_room(std::size_t bytes) const {
   std::lock_guard lock(mutex_);
-  return bytes_ + bytes <= options_.outbox_bytes;
+  return bytes_ + bytes <= bound();
 }
 
 bool LocalSession::half_full() const {

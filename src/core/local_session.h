@@ -41,7 +41,7 @@ class LocalSession final : public core::Session {
  private:
   bool has_room(std::size_t bytes) const override;
   bool half_full() const override;
-  std::size_t bound() const override { return options_.outbox_bytes; }
+  std::size_t bound() const override { return bounded(options_.outbox_bytes); }
   std::vector<Frame> take_queue() override;
   void put_queue(std::vector<Frame>) override;
   bool waits(const Frame&) const override;

@@ -61,7 +61,7 @@ void Pages::read(const ConversationId& id, PageRange range, std::uint64_t versio
 void Pages::keep(const Key& key, std::uint64_t version, StoredPagePtr page) {
   if (const auto found = index_.find(key); found != index_.end()) drop(found->second);
   const std::size_t most = shard_.core().limits.page_cache_bytes / shard_.core().shards.size();
-  if (page->bytes > most) return;
+  if (page->bytes > most || shard_.core().is_tight() || !shard_.core().fits(page->bytes)) return;
   shrink(most - page->bytes);
   bytes_ += page->bytes;
   add(shard_.core().counters.page_bytes, page->bytes);

@@ -5,6 +5,7 @@
 #include <chatcore/membership.h>
 #include <chatcore/options.h>
 #include <chatcore/policy.h>
+#include <chatcore/pubsub.h>
 #include <chatcore/storage.h>
 #include <chatcore/transport.h>
 
@@ -19,6 +20,8 @@ Authenticator::~Authenticator() = default;
 Membership::~Membership() = default;
 Policy::~Policy() = default;
 Clock::~Clock() = default;
+PubSub::~PubSub() = default;
+PubSubSink::~PubSubSink() = default;
 Storage::~Storage() = default;
 Connection::~Connection() = default;
 Acceptor::~Acceptor() = default;

@@ -15,9 +15,21 @@ namespace chatcore {
 inline namespace v1 {
 namespace core {
 
-Session::Session(Core& core, std::uint64_t id)
-    : keep_(core.shared_from_this()), core_(core), revocations_before_(core.revocations), id_(id) {}
-Session::~Session() = default;
+Session::Session(Core& core, std::uint64_t id, std::size_t own_bytes)
+    : keep_(core.shared_from_this()),
+      core_(core),
+      revocations_before_(core.revocations),
+      id_(id),
+      own_bytes_(own_bytes) {
+  add(core.counters.session_bytes, own_bytes_);
+}
+
+Session::~Session() { sub(core_.counters.session_bytes, own_bytes_); }
+
+std::size_t Session::bounded(std::size_t bound) const {
+  constexpr std::size_t least = 4096;
+  return core_.fits(0) ? bound : std::min(bound, least);
+}
 
 bool Session::begin(Shard& home, const Identity& identity, const std::optional<Checkpoint>& resume) {
   home_ = &home;
@@ -172,8 +184,9 @@ void Session::taken() {
 void Session::collapse(std::size_t needed) {
   if (!notices_) notices_ = std::make_unique<Notices>();
   add(core_.counters.collapses);
+  const std::size_t most = bound();  // with what is queued: where memory is short it is little
   std::vector<Frame> queued = take_queue();
-  notices_->collapse(queued, needed, bound());
+  notices_->collapse(queued, needed, most);
   put_queue(std::move(queued));
   if (notices_->size() > Notices::most) return fall_back();
   if (notices_->size() == 0) notices_.reset();  // signals were enough

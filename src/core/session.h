@@ -23,7 +23,8 @@ class Shard;
 // the host takes what it says is for the two that derive from it.
 class Session : public std::enable_shared_from_this<Session> {
  public:
-  Session(Core&, std::uint64_t id);  // begins to log in: what is revoked from now on is revoked of it
+  Session(Core&, std::uint64_t id,
+          std::size_t own_bytes);  // begins to log in: what is revoked from now on is revoked of it
   virtual ~Session();
 
   std::uint64_t id() const { return id_; }
@@ -83,6 +84,8 @@ class Session : public std::enable_shared_from_this<Session> {
   virtual void put_queue(std::vector<Frame>) = 0;
   virtual bool waits(const Frame&) const = 0;  // in the queue
 
+  // Of an outbox, in bytes: where memory is short it is little.
+  std::size_t bounded(std::size_t bound) const;
   void push(Frame);  // collapses others where there is no room
   void taken();      // something has left the outbox: renews the notices
   void room();       // there is room again: goes on catching up
@@ -137,6 +140,7 @@ class Session : public std::enable_shared_from_this<Session> {
   void notify(const ConversationId&, Seq head, std::chrono::milliseconds spread = {});
 
   const std::uint64_t id_;
+  const std::size_t own_bytes_;  // as they are accounted for
   std::unique_ptr<CatchUp> catch_up_;
   std::uint64_t catch_ups_ = 0;
   std::unique_ptr<Notices> notices_;                  // none: everything is live

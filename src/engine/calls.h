@@ -41,6 +41,13 @@ void start_call(core::Core& core, core::Caller by, R request, Done<typename R::R
     });
     return;
   }
+  if (!core.fits(0)) {
+    core.shards.front()->post([finish = core::Reply<Answer>(std::move(finish))]() mutable {
+      finish(Error{ErrorCode::overloaded, "the engine holds as much in memory as it may: retry later",
+                   std::chrono::seconds(1)});
+    });
+    return;
+  }
   if (core.under_way.fetch_add(1) >= static_cast<std::int64_t>(core.limits.engine_requests)) {
     core.under_way.fetch_sub(1);
     core.shards.front()->post([finish = core::Reply<Answer>(std::move(finish))]() mutable {

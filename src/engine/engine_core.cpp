@@ -4,9 +4,11 @@
 #include <utility>
 
 #include "core/connection_session.h"
+#include "core/hints.h"
 #include "core/hub.h"
 #include "core/inbox.h"
 #include "core/local_session.h"
+#include "core/pages.h"
 #include "core/shard.h"
 #include "core/store.h"
 #include "features/table.h"
@@ -58,6 +60,12 @@ class GuardedClock final : public Clock {
 };
 
 constexpr std::chrono::minutes sweep_every{1};
+constexpr std::chrono::milliseconds relieve_every{100};
+
+Error out_of_memory() {
+  return {ErrorCode::overloaded, "the engine holds as much in memory as it may: come again later",
+          std::chrono::seconds(1)};
+}
 
 Error invalid(std::string what) { return {ErrorCode::invalid, std::move(what), {}}; }
 
@@ -66,6 +74,9 @@ Status check(const EngineOptions& options) {
   if (!options.storage) {
     return invalid(
         "EngineOptions::storage is missing: give make_rocksdb_storage({.path = ...}) or make_memory_storage()");
+  }
+  if (options.memory_bytes != 0 && options.memory_bytes < (1 << 20)) {
+    return invalid("EngineOptions::memory_bytes: 0, or at least 1 MiB");
   }
   if (options.shards < 1 || options.shards > 64) return invalid("EngineOptions::shards: 1 to 64");
   if (options.threads > 64) return invalid("EngineOptions::threads: 0 to 64");
@@ -132,6 +143,7 @@ EngineCore::EngineCore(EngineOptions& options)
       thread_count_(options.threads) {
   core_->limits = options.limits;
   core_->durability = options.durability;
+  core_->memory_budget = options.memory_bytes;
   if (options.runtime.clock) {
     core_->clock = std::make_shared<GuardedClock>(std::move(options.runtime.clock), core_->counters);
   } else {
@@ -188,8 +200,12 @@ Status EngineCore::start(EngineOptions& options) {
     Loop& loop = *loops_[shard->index() % loops_.size()];
     loop.add(*shard);
     shard->on_wake([&loop] { loop.wake(); });
-    shard->post([this, &shard = *shard] { sweep(shard); });
+    shard->post([this, &shard = *shard] {
+      sweep(shard);
+      if (core_->memory_budget != 0) relieve(shard);
+    });
   }
+  if (options.pubsub) core_->hints = std::make_unique<core::Hints>(*core_, std::move(options.pubsub));
   // Last: its threads tell the shards what they did.
   core_->store = std::make_unique<core::Store>(*core_, std::move(storage), storage_threads);
   core_->store->on_wake([&loop = *loops_.front()] { loop.wake(); });
@@ -201,7 +217,22 @@ Status EngineCore::start(EngineOptions& options) {
     };
   }
   start_threads();
+  if (core_->hints) {
+    if (Status started = core_->hints->start(); !started) {
+      static_cast<void>(stop(std::chrono::seconds(1)));
+      return started;
+    }
+  }
   return {};
+}
+
+// Near the budget: caches go first, then the conversations that nobody has used for longest.
+void EngineCore::relieve(core::Shard& shard) {
+  if (core_->is_tight()) {
+    shard.pages().shrink(0);
+    if (core_->is_tight()) shard.conversations().relieve();
+  }
+  shard.after(relieve_every, [this, &shard] { relieve(shard); });
 }
 
 void EngineCore::sweep(core::Shard& shard) {
@@ -237,6 +268,10 @@ void EngineCore::attach(std::shared_ptr<Connection> connection, AttachOptions op
     core::guarded(*core_, [&] { connection->close({ErrorCode::stopped, "the server is stopping", {}}); });
     return;
   }
+  if (!core_->fits(core::ConnectionSession::own_bytes)) {
+    core::guarded(*core_, [&] { connection->close(out_of_memory()); });
+    return;
+  }
   const std::uint64_t id = ++core_->last_session;
   core::Shard& lobby = *core_->shards[id % core_->shards.size()];
   auto session =
@@ -251,6 +286,8 @@ std::shared_ptr<LocalSession> EngineCore::open_session(SessionOptions options) {
     session->refuse({ErrorCode::invalid, "SessionOptions::identity names no user", {}});
   } else if (core_->stopping) {
     session->refuse({ErrorCode::stopped, "the engine is stopped", {}});
+  } else if (!core_->fits(0)) {
+    session->refuse(out_of_memory());
   } else {
     core_->home(who.user).post([session] { session->start(); });
   }
@@ -349,6 +386,11 @@ Stats EngineCore::stats() const {
           .connections = c.connections,
           .conversations = c.conversations,
           .outbox_bytes = c.outbox_bytes,
+          .inbound_bytes = c.inbound_bytes,
+          .page_bytes = c.page_bytes,
+          .session_bytes = c.session_bytes,
+          .conversation_bytes = c.conversation_bytes,
+          .memory_bytes = core_->memory_used(),
           .collapses = c.collapses,
           .notices = c.notices,
           .resyncs = c.resyncs};

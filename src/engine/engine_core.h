@@ -46,6 +46,7 @@ class EngineCore final : public Acceptor, public std::enable_shared_from_this<En
   Status start(EngineOptions&);
   void start_threads();
   void sweep(core::Shard&);
+  void relieve(core::Shard&);
   bool on_engine_thread() const;
   // Works or waits until `over`; false: the deadline came first.
   bool wait_until(SteadyTime deadline, Function<bool()> over);

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "core/hints.h"
 #include "core/hub.h"
 #include "core/inbox.h"
 #include "core/shard.h"
@@ -116,6 +117,7 @@ void EngineCore::say_goodbye(SteadyTime farewell, SteadyTime deadline) {
     wait_until(std::min(deadline, std::chrono::steady_clock::now() + std::chrono::milliseconds(100)), all_answered);
   }
   flush_inboxes(farewell);
+  if (core_->hints) core_->hints->stop();
   for (auto& shard : core_->shards) {
     shard->post([&hub = shard->hub()] {
       hub.close_all({ErrorCode::stopped, "the server is stopping: come back and resume", std::chrono::seconds(1)});

@@ -13,6 +13,16 @@ using namespace chat;
 
 namespace {
 
+// Faults that cancel() does not end.
+std::shared_ptr<StorageFaults> stubborn() {
+  auto faults = std::make_shared<StorageFaults>();
+  faults->cancel_releases(false);
+  return faults;
+}
+void hang(StorageFaults& faults, StorageCall at) {
+  faults.add({.call = at, .kind = StorageFault::Kind::hangs, .times = 0});
+}
+
 // Where a thread hangs until it is let go.
 class Trap {
  public:
@@ -119,64 +129,64 @@ class HangingConnection final : public Connection {
 // ---- the storage
 
 TEST_CASE("stop returns in time though a call of the storage hangs for ever, with one storage thread and with two") {
-  for (const At at : {At::commit, At::events, At::row, At::rows}) {
+  for (const StorageCall at : calls_of_an_engine) {
     for (const unsigned storage_threads : {1u, 2u}) {
       CAPTURE(static_cast<int>(at));
       CAPTURE(storage_threads);
-      auto orders = std::make_shared<Orders>();
+      auto orders = stubborn();
       std::atomic<int> answers{0};
       {
         EngineOptions options = in_memory(1, 2);
-        options.storage = std::make_unique<Troubled>(orders);
+        options.storage = troubled(orders);
         options.storage_threads = storage_threads;
         Engine engine = open(std::move(options));
         REQUIRE(wait(engine, alice_is, hi("bob")));
-        orders->set(at);
+        hang(*orders, at);
         for (int i = 0; i < 5; ++i) {
           engine.call(alice_is, hi("p" + std::to_string(i)), [&](Result<Sent>) { ++answers; });
           engine.call(alice_is, ListConversations{}, [&](Result<ConversationsPage>) { ++answers; });
         }
-        orders->wait_for([&] { return orders->inside > 0; });
+        REQUIRE(orders->wait_for([&] { return orders->hanging() > 0; }, 20s));
         stops_late(engine);
         CHECK(answers == 10);
       }
-      CHECK_FALSE(orders->destroyed);
-      orders->set(At::nothing);
-      orders->wait_for([&] { return orders->destroyed; });
+      CHECK(orders->storages() == 1);
+      orders->clear();
+      REQUIRE(orders->wait_for([&] { return orders->storages() == 0; }, 20s));
       CHECK(answers == 10);
     }
   }
 }
 
 TEST_CASE("stop returns in time though the host's own poll hangs in the storage, and everyone is answered") {
-  for (const At at : {At::commit, At::events, At::row, At::rows}) {
+  for (const StorageCall at : calls_of_an_engine) {
     for (const bool runs : {false, true}) {
       CAPTURE(static_cast<int>(at));
       CAPTURE(runs);
-      auto orders = std::make_shared<Orders>();
+      auto orders = stubborn();
       std::atomic<int> answers{0};
       std::unique_ptr<Poller> poller;
       {
         EngineOptions options = in_memory(0, 2);
-        options.storage = std::make_unique<Troubled>(orders);
+        options.storage = troubled(orders);
         Engine engine = open(std::move(options));
         REQUIRE(wait(engine, alice_is, hi("bob")));
-        orders->set(at);
+        hang(*orders, at);
         poller = std::make_unique<Poller>(engine, runs);
         for (int i = 0; i < 5; ++i) {
           engine.call(alice_is, hi("p" + std::to_string(i)), [&](Result<Sent> sent) {
-            CHECK((at == At::rows || !sent));
+            CHECK((at == StorageCall::rows || !sent));
             ++answers;
           });
           engine.call(alice_is, ListConversations{}, [&](Result<ConversationsPage>) { ++answers; });
         }
-        orders->wait_for([&] { return orders->inside > 0; });
+        REQUIRE(orders->wait_for([&] { return orders->hanging() > 0; }, 20s));
         stops_late(engine);
         CHECK(answers == 10);
         CHECK(engine.poll(1ms).handled == 0);
-        CHECK_FALSE(orders->destroyed);
-        orders->set(At::nothing);
-        orders->wait_for([&] { return orders->destroyed; });
+        CHECK(orders->storages() == 1);
+        orders->clear();
+        REQUIRE(orders->wait_for([&] { return orders->storages() == 0; }, 20s));
         poller.reset();
       }
       CHECK(answers == 10);
@@ -185,22 +195,21 @@ TEST_CASE("stop returns in time though the host's own poll hangs in the storage,
 }
 
 TEST_CASE("A storage that lets go when it is asked to, in the host's own poll, is stopped cleanly") {
-  auto orders = std::make_shared<Orders>();
-  orders->cancel_helps = true;
+  auto orders = std::make_shared<StorageFaults>();
   EngineOptions options = in_memory(0);
-  options.storage = std::make_unique<Troubled>(orders);
+  options.storage = troubled(orders);
   Engine engine = open(std::move(options));
   REQUIRE(wait(engine, alice_is, hi("bob")));
-  orders->set(At::commit);
+  hang(*orders, StorageCall::commit);
   Poller poller(engine);
   std::atomic<int> answers{0};
   engine.call(alice_is, hi("bob"), [&](Result<Sent>) { ++answers; });
-  orders->wait_for([&] { return orders->inside > 0; });
+  REQUIRE(orders->wait_for([&] { return orders->hanging() > 0; }, 20s));
   Status stopped(ErrorCode::invalid, "");
   CHECK(time_of([&] { stopped = engine.stop(400ms); }) < 900ms);
   CHECK(stopped);
   CHECK(answers == 1);
-  CHECK(orders->destroyed);
+  CHECK(orders->storages() == 0);
 }
 
 // ---- the host's callbacks, on an engine thread or in the host's own poll
@@ -214,12 +223,12 @@ TEST_CASE("stop returns in time though an authenticator, a policy, a connection 
       Trap trap;
       std::atomic<bool> transport_stopped{false}, gone{false};
       std::atomic<int> answers{0};
-      auto orders = std::make_shared<Orders>();
+      auto orders = stubborn();
       auto connection = std::make_shared<HangingConnection>(trap);
       std::unique_ptr<Poller> poller;
       {
         EngineOptions options = in_memory(threads, 2);
-        options.storage = std::make_unique<Troubled>(orders);
+        options.storage = troubled(orders);
         options.authenticator = make_authenticator([&](Credentials, Done<Identity> done) {
           if (in == In::authenticator) trap.hang();
           done(alice_is);
@@ -271,20 +280,20 @@ TEST_CASE("stop returns in time though an authenticator, a policy, a connection 
 }
 
 TEST_CASE("A second stop that comes while the first one waits says so at its own deadline") {
-  auto orders = std::make_shared<Orders>();
+  auto orders = stubborn();
   EngineOptions options = in_memory(1);
-  options.storage = std::make_unique<Troubled>(orders);
+  options.storage = troubled(orders);
   Engine engine = open(std::move(options));
   REQUIRE(wait(engine, alice_is, hi("bob")));
-  orders->set(At::commit);
+  hang(*orders, StorageCall::commit);
   engine.call(alice_is, hi("bob"));
-  orders->wait_for([&] { return orders->inside > 0; });
+  REQUIRE(orders->wait_for([&] { return orders->hanging() > 0; }, 20s));
   std::thread first([&] { CHECK(engine.stop(20s)); });
   REQUIRE(until([&] { return code(wait(engine, alice_is, hi("bob"), 1s)) == ErrorCode::stopped; }));
   Status second;
   CHECK(time_of([&] { second = engine.stop(50ms); }) < 550ms);
   CHECK_FALSE(second);
-  orders->set(At::nothing);
+  orders->clear();
   first.join();
   CHECK(engine.stop(1s));
 }

@@ -318,6 +318,6 @@ TEST_CASE("Who comes with an expired identity is not let in") {
   Session here = session(server, "alice", {}, over);
   CHECK(next(here) == "closed not_logged_in");
   Peer phone(server, "alice", {}, over);
-  CHECK(phone.login == ErrorCode::not_logged_in);
+  CHECK(phone.login == ErrorCode::unauthenticated);
   CHECK(server.engine().stats().sessions == 0);
 }

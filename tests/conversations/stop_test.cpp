@@ -153,45 +153,6 @@ TEST_CASE("stop closes the storage, whoever still holds a session or a link") {
   }
 }
 
-TEST_CASE("stop returns in time though a call of the storage hangs for ever") {
-  for (const StorageCall at : calls_of_an_engine) {
-    CAPTURE(static_cast<int>(at));
-    auto faults = std::make_shared<StorageFaults>();
-    faults->cancel_releases(false);
-    std::atomic<int> answers{0};
-    {
-      EngineOptions options = in_memory(1, 2);
-      options.storage = troubled(faults);
-      Engine engine = open(std::move(options));
-      Session session = engine.open_session({.identity = alice_is});
-      REQUIRE(wait(engine, alice_is, hi("bob")));
-      faults->add({.call = at, .kind = StorageFault::Kind::hangs, .times = 0});
-      for (int i = 0; i < 5; ++i) {
-        session.call(hi("p" + std::to_string(i)), [&, at](Result<Sent> sent) {
-          CHECK_MESSAGE((code(sent) == ErrorCode::stopped || at == StorageCall::rows), name(code(sent)));
-          ++answers;
-        });
-        session.call(ListConversations{}, [&, at](Result<ConversationsPage> page) {  // has it anything to write first?
-          CHECK_MESSAGE((code(page) == ErrorCode::stopped || at == StorageCall::commit), name(code(page)));
-          ++answers;
-        });
-      }
-      REQUIRE(faults->wait_for([&] { return faults->hanging() > 0; }, 20s));
-      Status stopped;
-      CHECK(time_of([&] { stopped = engine.stop(200ms); }) < 700ms);
-      REQUIRE_FALSE(stopped);
-      CHECK(stopped.error().code == ErrorCode::timeout);
-      CHECK(engine.stop(5s).error().code == ErrorCode::timeout);  // says the same again
-      CHECK(answers == 10);
-      CHECK(faults->storages() == 1);
-    }
-    CHECK(faults->storages() == 1);  // its thread still needs it
-    faults->clear();
-    REQUIRE(faults->wait_for([&] { return faults->storages() == 0; }, 20s));
-    CHECK(answers == 10);
-  }
-}
-
 TEST_CASE("A storage whose cancel lets its calls return is stopped cleanly") {
   auto faults = std::make_shared<StorageFaults>();
   EngineOptions options = in_memory(1);

@@ -59,6 +59,8 @@ Server::Server(EngineOptions options, std::shared_ptr<SharedStorage> on,
     : store(std::move(on)),
       limits_(limits_of(options.limits)),
       shards_(options.shards),
+      first_pubsub_(std::move(options.pubsub)),
+      memory_bytes_(options.memory_bytes),
       first_membership_(std::move(options.membership)),
       policy_deadline_(options.policy_deadline),
       policy_default_(options.policy_default),
@@ -74,6 +76,8 @@ EngineOptions Server::fresh_options() {
   options.storage = store->handle();
   options.durability = store->durability;
   options.authenticator = make_insecure_dev_authenticator();
+  options.pubsub = std::move(first_pubsub_);
+  options.memory_bytes = memory_bytes_;
   options.membership = std::move(first_membership_);
   options.policy = policy_ ? policy_() : std::move(first_policy_);
   options.policy_deadline = policy_deadline_;

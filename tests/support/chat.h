@@ -87,6 +87,8 @@ struct Server {
   EngineOptions fresh_options();
   const Limits limits_;
   const unsigned shards_;
+  std::unique_ptr<PubSub> first_pubsub_;  // this and the next serve the first life only
+  const std::size_t memory_bytes_;
   std::unique_ptr<Membership> first_membership_;  // serves the first life only
   const std::chrono::milliseconds policy_deadline_;
   const Decision policy_default_;
