@@ -13,7 +13,8 @@ using namespace std::chrono_literals;
 
 constexpr auto login_deadline = 10s;
 constexpr auto default_heartbeat = 30s;  // of a server that names none
-constexpr auto pull_again = 1s;          // after a Sync that brought nothing
+constexpr std::chrono::milliseconds longest_spread = 60s;
+constexpr auto pull_again = 1s;  // after a Sync that brought nothing
 constexpr std::size_t small_push_bytes = 128;
 
 // Coming again would change nothing.
@@ -277,13 +278,18 @@ void Machine::seen(const ConversationId& conversation, Seq seq) { inbox_.seen(co
 
 void Machine::unreadable(const HeadMoved& moved) { put(Push(moved), small_push_bytes); }
 
-void Machine::pull(const ConversationId& conversation, Seq after, bool later) {
+void Machine::pull(const ConversationId& conversation, Seq after, bool later, std::chrono::milliseconds spread) {
   Call call{.id = Sync::id, .lane = Lane::inner, .body = protocol::encode(Sync{conversation, after})};
   call.finish = [this, conversation](Result<protocol::View> answer) {
     if (!answer) return streams_.page(conversation, answer.error(), 0);
     streams_.page(conversation, protocol::decode<SyncPage>(*answer), answer->size());
   };
-  queue_.add(std::move(call), later ? now_ + pull_again : SteadyTime{});
+  SteadyTime at = later ? now_ + pull_again : SteadyTime{};
+  if (spread > 0ms) {  // many were told at once
+    const auto most = static_cast<std::uint64_t>(std::min<std::chrono::milliseconds>(spread, longest_spread).count());
+    at = now_ + std::chrono::milliseconds(surroundings_.random() % (most + 1));
+  }
+  queue_.add(std::move(call), at);
 }
 
 }  // namespace client

@@ -88,7 +88,7 @@ class Machine final : QueueOwner, StreamsOwner {
   void deliver(EventPtr, std::size_t bytes) override;
   void seen(const ConversationId&, Seq) override;
   void unreadable(const HeadMoved&) override;
-  void pull(const ConversationId&, Seq after, bool later) override;
+  void pull(const ConversationId&, Seq after, bool later, std::chrono::milliseconds spread) override;
 
   const std::string device_;
   Inbox& inbox_;

@@ -62,7 +62,8 @@ void Streams::head_moved(const HeadMoved& moved) {
     release(moved.conversation, stream);
   }
   stream.wanted = std::max(stream.wanted, moved.head);
-  pull(moved.conversation, stream);  // also where nothing is missing: only a pull makes it live again
+  pull(moved.conversation, stream, false,
+       moved.spread);  // also where nothing is missing: only a pull makes it live again
 }
 
 void Streams::page(const ConversationId& conversation, const Result<SyncPage>& page, std::size_t bytes) {
@@ -134,11 +135,11 @@ void Streams::release(const ConversationId& conversation, Stream& stream) {
   }
 }
 
-void Streams::pull(const ConversationId& conversation, Stream& stream, bool later) {
+void Streams::pull(const ConversationId& conversation, Stream& stream, bool later, std::chrono::milliseconds spread) {
   if (stream.pulling) return;
   stream.pulling = true;
   ++pulling_;
-  owner_.pull(conversation, *stream.seen, later);
+  owner_.pull(conversation, *stream.seen, later, spread);
 }
 
 }  // namespace client

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <map>
 #include <optional>
@@ -16,10 +17,11 @@ namespace client {
 // What the streams need from their owner.
 class StreamsOwner {
  public:
-  virtual void deliver(EventPtr, std::size_t bytes) = 0;                // next in its conversation
-  virtual void seen(const ConversationId&, Seq) = 0;                    // up to here without anything to deliver
-  virtual void unreadable(const HeadMoved&) = 0;                        // up to here the application has to look itself
-  virtual void pull(const ConversationId&, Seq after, bool later) = 0;  // Sync; the answer goes to page()
+  virtual void deliver(EventPtr, std::size_t bytes) = 0;  // next in its conversation
+  virtual void seen(const ConversationId&, Seq) = 0;      // up to here without anything to deliver
+  virtual void unreadable(const HeadMoved&) = 0;          // up to here the application has to look itself
+  // Sync; the answer goes to page(). Now, after a while, or at some moment within a spread.
+  virtual void pull(const ConversationId&, Seq after, bool later, std::chrono::milliseconds spread) = 0;
 
  protected:
   ~StreamsOwner() = default;
@@ -60,7 +62,7 @@ class Streams {
   void next(const ConversationId&, Stream&, Seq, Held);
   void hold(Stream&, Seq, Held);
   void release(const ConversationId&, Stream&);
-  void pull(const ConversationId&, Stream&, bool later = false);
+  void pull(const ConversationId&, Stream&, bool later = false, std::chrono::milliseconds spread = {});
   void take_page(const ConversationId&, Stream&, const SyncPage&, std::size_t bytes);
   void give_up(const ConversationId&, Stream&);
 

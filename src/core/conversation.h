@@ -288,7 +288,7 @@ class Conversation : public std::enable_shared_from_this<Conversation> {
   void hold_no_list(std::size_t count, std::uint64_t version);
   void tell_followers(Fanout, RosterPtr to, std::uint64_t asked_at);
   std::uint64_t asked_at_of(const UserId&) const;
-  Replayed replayed(const Identity&, ReadPage, Replay meanwhile, Seq head, Standing now) const;
+  Replayed replayed(const Identity&, ReadPage, Replay meanwhile, Standing now) const;
   Replayed replayed_to_the_end(const Identity&, Standing) const;
 
   Shard& shard_;

@@ -71,15 +71,15 @@ void Conversation::replay(const Identity& who, ReplayFrom from, Function<void(Re
                     .bytes = page_bytes(self->shard_.core().limits),
                     .reader = who.user,
                     .intervals = std::move(standing->intervals)};
-    auto read = [self, who, replay, head, done = std::move(done)](Result<ReadPage> page) mutable {
+    auto read = [self, who, replay, done = std::move(done)](Result<ReadPage> page) mutable {
       // Once more: what he may see may have ended meanwhile.
-      self->read_as(
-          who, [self, who, replay, head, page = std::move(page), done = std::move(done)](Result<Standing> now) mutable {
-            std::erase(self->replays_, replay);
-            if (!page) return done(page.error());
-            if (!now) return done(now.error());
-            done(self->replayed(who, std::move(*page), std::move(*replay), head, std::move(*now)));
-          });
+      self->read_as(who,
+                    [self, who, replay, page = std::move(page), done = std::move(done)](Result<Standing> now) mutable {
+                      std::erase(self->replays_, replay);
+                      if (!page) return done(page.error());
+                      if (!now) return done(now.error());
+                      done(self->replayed(who, std::move(*page), std::move(*replay), std::move(*now)));
+                    });
     };
     if (from.after) {
       range.start = *from.after + 1;
@@ -100,7 +100,7 @@ void Conversation::replay(const Identity& who, ReplayFrom from, Function<void(Re
 }
 
 // A page, and behind its last one what was published while it was read.
-Replayed Conversation::replayed(const Identity& who, ReadPage page, Replay meanwhile, Seq head, Standing now) const {
+Replayed Conversation::replayed(const Identity& who, ReadPage page, Replay meanwhile, Standing now) const {
   std::vector<std::pair<Seq, Frame>> frames;
   std::size_t bytes = 0;
   for (const auto& [seq, event] : page.events) {
@@ -113,8 +113,8 @@ Replayed Conversation::replayed(const Identity& who, ReadPage page, Replay meanw
     return {.frames = std::move(frames),
             .covers_to = page.covers_to,
             .oldest = std::max<Seq>(page.oldest, 1),
-            .head = head,
-            .intervals = std::move(now.intervals),
+            .head = last_visible(durable_.head, now.intervals),
+            .intervals = now.intervals,
             .asked_at = asked_at_of(who.user)};
   }
   for (auto& [seq, frame] : meanwhile.frames) {

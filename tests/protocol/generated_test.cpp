@@ -38,6 +38,7 @@ void fill(pb::Settings& theirs) {
   theirs.set_newcomers_see(3);
   theirs.set_newcomers_last(9);
   theirs.set_open(true);
+  theirs.set_notify_only(true);
 }
 void fill(pb::MessagePosted& theirs) {
   fill(*theirs.mutable_content());
@@ -173,6 +174,7 @@ TEST_CASE("generated: requests about conversations") {
     fill(*m.mutable_settings());
     fill(*m.add_members());
     fill(*m.mutable_key());
+    m.set_kind(3);
   });
   Pair<pb::ChangeSettings>{}("ChangeSettings", [](auto& m) {
     m.set_conversation("c1");

@@ -46,7 +46,12 @@ inline Content content() {
 }
 inline Member member() { return {.user = "bob", .role = Role::admin}; }
 inline ConversationSettings settings() {
-  return {.title = "T", .custom = {{"c", ""}}, .newcomers_see = NewcomersSee::last, .newcomers_last = 9, .open = true};
+  return {.title = "T",
+          .custom = {{"c", ""}},
+          .newcomers_see = NewcomersSee::last,
+          .newcomers_last = 9,
+          .open = true,
+          .notify_only = true};
 }
 inline MessagePosted posted() { return {.content = content(), .revision = 2, .deleted = true, .changed = at_ms(-5)}; }
 inline Event event(EventBody body = posted()) {
@@ -107,8 +112,11 @@ void for_each(Visit&& visit) {
   visit("EditMessage", EditMessage{.conversation = "c1", .seq = 9, .content = content(), .key = key()});
   visit("DeleteMessage", DeleteMessage{.conversation = "c1", .seq = 9, .key = key()});
   visit("Abandon", Abandon{.to = ConversationId("c1"), .key = key()});
-  visit("CreateConversation",
-        CreateConversation{.conversation = "c1", .settings = settings(), .members = {member()}, .key = key()});
+  visit("CreateConversation", CreateConversation{.conversation = "c1",
+                                                 .settings = settings(),
+                                                 .members = {member()},
+                                                 .key = key(),
+                                                 .kind = ConversationKind::channel});
   visit("ChangeSettings", ChangeSettings{.conversation = "c1", .settings = settings(), .key = key()});
   visit("GetConversation", GetConversation{.of = ConversationId("c1")});
   visit("AddMembers", AddMembers{.conversation = "c1", .members = {member(), member()}, .key = key()});

@@ -45,7 +45,8 @@ struct SyncPage {
   std::vector<Gap> gaps{};
   std::string epoch{};
   bool more = false;
-  Seq live_from{};  // the session is pushed everything from this seq on; 0: ask again from covers_to
+  Seq live_from{};  // the session is pushed everything from this seq on. 0: not yet, where there is more; or never, as
+                    // the conversation is set to notify only: the next HeadMoved says when there is something again
 };
 // What happened after a seq. For a client that knows a conversation up to `after` and wants to know the rest.
 struct Sync {
