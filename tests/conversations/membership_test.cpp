@@ -21,6 +21,7 @@ struct Teams {
   std::size_t too_large = 0;
   bool throws = false;
   int asked = 0;
+  int drops = 0;  // so many questions for someone's teams
 };
 
 // Answers at once, or when the test says so.
@@ -52,6 +53,7 @@ class HostTable final : public Membership {
     });
   }
   void conversations(const UserId& who, Done<std::vector<ConversationId>> done) override {
+    if (teams_->drops > 0) return void(--teams_->drops);
     answer([teams = teams_, who, done = std::move(done)]() mutable {
       std::vector<ConversationId> list;
       for (const auto& [name, team] : teams->members) {
@@ -243,6 +245,111 @@ TEST_CASE("Who was away finds what his teams said, also the one he came to meanw
       CHECK(std::count(lines.begin(), lines.end(), "for bob too") == 1);
       dave.says(blue, "live");
       CHECK(bob.receives() == Lines{"live"});
+    }
+  }
+}
+
+TEST_CASE("Where a player is moved while he is caught up with, nothing more of the team leaves for him") {
+  for (const unsigned shards : {1u, 2u}) {
+    for (const std::size_t too_large : {0u, 1u}) {
+      for (int items = 0; items < 80; ++items) {
+        CAPTURE(shards);
+        CAPTURE(too_large);
+        CAPTURE(items);
+        Game game(shards, nullptr, too_large);
+        Person alice(game.server, "alice");
+        Checkpoint place;
+        {
+          Person away(game.server, "bob");
+          game.server.settle();
+          place = away.checkpoint();
+        }
+        alice.says(red, "secret plan");
+        Session bob(game.server.engine().open_session({.identity = {.user = user("bob")}, .resume = place}));
+        for (int i = 0; i < items; ++i) game.server.engine().poll(0us);
+        game.moves("bob", "team:red", "");
+        game.server.settle();
+        game.server.advance(2s);
+        while (const auto push = bob.take()) CHECK_FALSE(push->event());
+      }
+    }
+  }
+}
+
+TEST_CASE("Who has left a team that is not listed sees up to where he left, and from where he comes back") {
+  for (const unsigned shards : {1u, 4u}) {
+    for (const bool by_team : {false, true}) {
+      CAPTURE(shards);
+      CAPTURE(by_team);
+      Game game(shards, nullptr, 1);
+      Person alice(game.server, "alice"), bob(game.server, "bob");
+      game.server.settle();
+      const auto say = [&](std::string_view text) {
+        game.server.engine().call(Identity{.user = "alice"}, Send{.to = red, .content = {.text = std::string(text)}});
+      };
+      const auto moves = [&](bool in) {
+        in ? void(game.teams->members["team:red"]["bob"] = Role::member)
+           : void(game.teams->members["team:red"].erase("bob"));
+        by_team ? game.server.engine().membership_changed(red) : game.server.engine().membership_changed(user("bob"));
+      };
+      const auto seen = [&] {
+        Lines lines;
+        const auto page = game.server.ask("bob", ReadHistory{.conversation = red, .direction = Direction::forward});
+        REQUIRE(page);
+        for (const EventPtr& event : page->events) lines.push_back(line(*event));
+        return lines;
+      };
+      alice.says(red, "one");
+      CHECK(seen() == Lines{"one"});
+      moves(false);
+      say("without bob");
+      game.server.settle();
+      CHECK(seen() == Lines{"one"});
+      moves(true);
+      say("welcome back");
+      game.server.settle();
+      CHECK(seen() == Lines{"one", "welcome back"});
+      bob.receives();
+      moves(false);
+      say("without bob again");
+      moves(true);
+      say("and again");
+      game.server.settle();
+      CHECK(seen() == Lines{"one", "welcome back", "and again"});
+    }
+  }
+}
+
+TEST_CASE("Who comes into a team while the host's table can't be asked is pushed to once it can") {
+  for (const std::size_t too_large : {0u, 1u}) {
+    CAPTURE(too_large);
+    Game game(1, nullptr, too_large);
+    Person alice(game.server, "alice"), dave(game.server, "dave");
+    game.server.settle();
+    alice.says(red, "one");
+    game.teams->drops = 2;
+    game.moves("dave", "team:blue", "team:red");
+    game.server.settle();
+    alice.says(red, "hello dave");
+    for (int i = 0; i < 4; ++i) game.server.advance(1s);
+    CHECK(dave.receives() == Lines{"hello dave"});
+    alice.says(red, "two");
+    CHECK(dave.receives() == Lines{"two"});
+  }
+}
+
+TEST_CASE("What was said in a team and landed unnoticed reaches those who are there") {
+  for (const unsigned shards : {1u, 4u}) {
+    for (const std::size_t too_large : {0u, 1u}) {
+      CAPTURE(shards);
+      CAPTURE(too_large);
+      Game game(shards, nullptr, too_large);
+      Person alice(game.server, "alice"), bob(game.server, "bob");
+      game.server.settle();
+      game.server.store->next({SharedStorage::Fate::unknown_done});
+      CHECK_FALSE(alice.asks(Send{.to = red, .content = {.text = "lost and found"}, .key = "k"}));
+      game.server.advance(2s);
+      CHECK(bob.receives() == Lines{"lost and found"});
     }
   }
 }

@@ -25,6 +25,14 @@ class Broken {
   }
   virtual bool revokes() { return true; }
   virtual bool asks_its_policy() { return true; }
+  // So many steps after a change of the host's table the engine is told.
+  virtual unsigned told_after() { return 0; }
+  // Whether a session in the process is given this push; and what it has read.
+  virtual bool gives(unsigned device, const Push&) {
+    (void)device;
+    return true;
+  }
+  virtual void was_read(unsigned device, const ConversationId&, const SyncPage&) { (void)device; }
   // Instead of the checkpoint that an application keeps.
   virtual Checkpoint kept(unsigned device, Checkpoint checkpoint, Disk&) {
     (void)device;

@@ -10,6 +10,7 @@ namespace simulation {
 namespace {
 
 constexpr std::uint64_t retry_ms = 60;
+constexpr std::size_t narrow_outbox = 6000;
 
 std::string text_of(const Event& event) {
   const std::string place = event.conversation.string() + " #" + std::to_string(event.seq) + ": ";
@@ -42,18 +43,22 @@ Device::Device(World& world, unsigned index)
 void Device::open() {
   if (is_open()) return;
   const std::optional<Checkpoint> resume = checkpoint_.empty() ? std::nullopt : std::optional(checkpoint_);
-  if (!resume) watch.begun = false;
+  if (!resume) watch.begun = false, behind_.clear();
   for (auto& [conversation, seen] : watch.conversations) seen.last = plan_.in_process ? 0 : seen.last;
   if (plan_.in_process) {
     const auto server = world_.server();
     if (!server) return;
-    session_ = std::make_unique<Session>(server->open_session({.identity = {.user = user_}, .resume = resume}));
+    session_ = std::make_unique<Session>(
+        server->open_session({.identity = {.user = user_},
+                              .resume = resume,
+                              .outbox_bytes = world_.plan.narrow ? narrow_outbox : SessionOptions().outbox_bytes}));
   } else {
     ClientOptions options;
     options.token = [token = user_.string()] { return token; };
     options.resume = resume;
     options.on_ready = [this] { ready_ = true; };
     options.threads = 0;
+    if (world_.plan.narrow) options.inbox_bytes = narrow_outbox;
     options.dialer = world_.network.dialer(index_);
     options.runtime.clock = world_.clock;
     options.runtime.log = [this](LogLevel, std::string_view line) {
@@ -83,6 +88,7 @@ void Device::close() {
   ready_ = false;
   revoked_.reset();
   asked_ = 0;
+  for (auto& [id, behind] : behind_) behind.reading = false;
   for (std::size_t i = 0; i < world_.truth.attempts.size(); ++i) {
     Attempt& attempt = world_.truth.attempts[i];
     if (attempt.device != index_ || attempt.state != Attempt::State::under_way) continue;
@@ -107,10 +113,12 @@ void Device::is_revoked() {
 
 bool Device::online() const { return client_ ? client_->status().connected : session_ != nullptr; }
 
-bool Device::waits() const { return !again_.empty() || asked_ > 0; }
+bool Device::waits() const { return !again_.empty() || asked_ > 0 || !behind_.empty(); }
+
+void Device::sleeps(std::uint64_t steps) { asleep_until_ = world_.disk.step + steps; }
 
 bool Device::poll() {
-  if (!client_) return false;
+  if (!client_ || world_.disk.step < asleep_until_) return false;
   const bool did = client_->poll(std::chrono::microseconds(0)).handled > 0;
   if (!client_->status().connected) revoked_.reset();  // it may log in anew
   if (!watch.begun && client_->status().connected) world_.truth.begins(watch);
@@ -118,7 +126,7 @@ bool Device::poll() {
 }
 
 bool Device::act() {
-  if (!is_open()) return false;
+  if (!is_open() || world_.disk.step < asleep_until_) return false;
   if (session_ || ready_) {
     if (session_ && !watch.begun) world_.truth.begins(watch);
     if (auto push = client_ ? client_->take() : session_->take()) {
@@ -127,6 +135,7 @@ bool Device::act() {
     }
     ready_ = false;
   }
+  if (reads_what_it_was_told_of()) return true;
   if (again_.empty() || again_.front().first > world_.now_ms()) return false;
   const std::size_t attempt = again_.front().second;
   again_.erase(again_.begin());
@@ -136,8 +145,19 @@ bool Device::act() {
 
 // ---- what comes
 
+// What leaves a session in the process leaves the server.
+static void leaves(Truth& truth, const std::string& who, const UserId& user, const Push& push) {
+  if (const Event* event = push.event()) truth.leaves(who, user, event->conversation.string(), event->seq);
+  if (const auto* shown = push.as<Ephemeral>()) truth.leaves(who, user, shown->conversation.string(), 0);
+  if (const auto* moved = push.as<HeadMoved>()) truth.leaves(who, user, moved->conversation.string(), 0);
+}
+
 void Device::took(const Push& push) {
   world_.note(index_);
+  if (session_) {
+    leaves(world_.truth, name(), user_, push);
+    if (world_.broken() && !world_.broken()->gives(index_, push)) return;
+  }
   if (const Event* event = push.event()) {
     world_.note(event->seq);
     world_.tell("  " + name() + " is shown " + text_of(*event));
@@ -152,35 +172,62 @@ void Device::took(const Push& push) {
   } else if (const auto* moved = push.as<HeadMoved>()) {
     world_.tell("  " + name() + " is told to read " + moved->conversation.string() + " up to #" +
                 std::to_string(moved->head));
-    const std::string id = moved->conversation.string();
-    const auto& pushed = watch.conversations[id].pushed;
-    const Seq from = pushed.empty() ? 0 : *pushed.rbegin();
-    if (client_) {  // the library has read what it could
-      for (Seq seq = 1; seq <= moved->head; ++seq) watch.conversations[id].known.insert(seq);
-    } else {
-      catch_up(moved->conversation, std::min(from, moved->head));
-    }
+    // What it had when it was first told: whatever comes meanwhile may come behind a hole.
+    const Seq from = std::min(watch.conversations[moved->conversation.string()].last, moved->head);
+    Behind& behind = behind_.try_emplace(moved->conversation, Behind{.from = from}).first->second;
+    behind.head = std::max(behind.head, moved->head);
+    if (behind.when == 0) behind.when = world_.now_ms() + moved->head % 4 * 40;
   } else if (push.as<Reset>()) {
     world_.tell("  " + name() + " is told to start again");
     world_.truth.was_reset(watch, name());
+    behind_.clear();
   } else if (const auto* closed = push.as<Closed>()) {
     // A client comes back by itself, but where it has to log in anew.
     if (session_ || closed->why.code == ErrorCode::unauthenticated) close();
   }
 }
 
+bool Device::reads_what_it_was_told_of() {
+  if (client_ && !client_->status().connected) return false;
+  for (auto& [id, behind] : behind_) {
+    if (behind.reading || behind.when > world_.now_ms()) continue;
+    behind.reading = true;
+    catch_up(id, behind.from);
+    return true;
+  }
+  return false;
+}
+
+// Whether it was told of more meanwhile.
+void Device::caught_up(const ConversationId& id, Seq to) {
+  const auto found = behind_.find(id);
+  if (found == behind_.end()) return;
+  Behind& behind = found->second;
+  if (behind.head <= to) return void(behind_.erase(found));
+  behind = {.from = to, .head = behind.head, .when = world_.now_ms() + retry_ms};
+}
+
 void Device::catch_up(const ConversationId& id, Seq after) {
   const std::uint64_t asked_at = world_.disk.step;
   ask(Sync{.conversation = id, .after = after, .limit = 20},
       [this, id, after, asked_at, life = life_](Result<SyncPage> page) {
-        if (life != life_ || !session_) return;
+        const auto found = behind_.find(id);
+        if (life != life_ || !is_open() || found == behind_.end()) return;
         if (!page) {
-          if (page.error().retryable()) catch_up(id, after);
+          const bool again = page.error().retryable() || page.error().code == ErrorCode::stopped ||
+                             page.error().code == ErrorCode::cancelled || page.error().code == ErrorCode::not_logged_in;
+          found->second.reading = false;
+          found->second.when = world_.now_ms() + retry_ms;
+          if (!again) behind_.erase(found);  // it is not his any more
           return;
         }
+        if (session_ && world_.broken()) world_.broken()->was_read(index_, id, *page);
         world_.truth.page(name(), user_, id.string(), *page, true, asked_at);
         for (const EventPtr& event : page->events) watch.conversations[id.string()].known.insert(event->seq);
-        if (page->more) catch_up(id, page->covers_to);
+        const Seq to = std::max(after, page->covers_to);
+        if (!page->more) return caught_up(id, std::max(to, page->head));
+        found->second.from = to;
+        catch_up(id, to);
       });
 }
 
@@ -222,7 +269,8 @@ void Device::send(std::size_t index) {
     if (life == life_) answered(index, answer);
   };
   const ConversationId id = attempt.to.conversation() ? *attempt.to.conversation() : ConversationId();
-  const Content content{.text = attempt.sent};
+  Content content{.text = attempt.sent};
+  if (world_.plan.narrow) content.data.resize(attempt.op * 37 % 1900);
   switch (attempt.what) {
     case Do::send:
     case Do::send_again:
@@ -231,6 +279,11 @@ void Device::send(std::size_t index) {
       return ask(EditMessage{id, attempt.target, content, attempt.key}, done);
     case Do::erase:
       return ask(DeleteMessage{id, attempt.target, attempt.key}, done);
+    case Do::notify: {
+      ConversationSettings settings = world_.settings_of(attempt.to.conversation()->string());
+      settings.notify_only = attempt.op % 2 == 0;
+      return ask(ChangeSettings{id, std::move(settings), attempt.key}, done);
+    }
     case Do::join:
       return ask(Join{id, attempt.key}, done);
     case Do::leave:
@@ -274,8 +327,8 @@ void Device::answered(std::size_t index, const Result<Accepted>& answer) {
 
 Target Device::place(unsigned place) const {
   const Plan& plan = world_.plan;
-  if (plan.is_group(place)) return *ConversationId::make(plan.groups[place].id);
-  return Direct{*UserId::make(plan.users[(place - plan.groups.size()) % plan.users.size()])};
+  if (plan.is_group(place) || plan.is_team(place)) return *ConversationId::make(plan.place_name(place));
+  return Direct{*UserId::make(plan.peer(place))};
 }
 
 // The direct one, once something was said in it.

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -30,6 +31,8 @@ class Device {
   bool poll();         // the client library does one thing
   bool act();          // the application does: takes a push, or sends again
   bool waits() const;  // for an answer
+  void sleeps(std::uint64_t steps);
+  void wakes() { asleep_until_ = 0; }
 
   void perform(const Op&);
   void is_revoked();  // what is written from now on is not for the login that it has
@@ -46,7 +49,9 @@ class Device {
   void send(std::size_t attempt);
   void answered(std::size_t attempt, const Result<Accepted>&);
   void took(const Push&);
+  bool reads_what_it_was_told_of();
   void catch_up(const ConversationId&, Seq after);
+  void caught_up(const ConversationId&, Seq to);
   void change_members(const Op&, Attempt);
   void change_message(const Op&, Attempt);
   void send_again(const Op&, Attempt);
@@ -67,6 +72,14 @@ class Device {
   unsigned life_ = 0;
   std::optional<std::uint64_t> revoked_;  // the step
   std::uint64_t opened_at_ = 0, numbers_ = 0;
+  std::uint64_t asleep_until_ = 0;
+  // Conversations that it was told to read. It takes its time, and goes on with it in its next life.
+  struct Behind {
+    Seq from = 0, head = 0;  // what it had, what it was told of
+    std::uint64_t when = 0;
+    bool reading = false;
+  };
+  std::map<ConversationId, Behind> behind_;
   std::size_t asked_ = 0;                                     // other requests under way
   std::vector<std::pair<std::uint64_t, std::size_t>> again_;  // when, and which attempt
 };

@@ -14,6 +14,7 @@ Entry read(const StoredEvent& stored, std::uint64_t step) {
   if (!record || !event) return entry.kind = Entry::Kind::other, entry;
   entry.says = event->conversation;
   entry.sender = event->sender;
+  entry.time = event->time;
   entry.key = record->origin.key;
   if (event->seq != stored.seq) entry.says = {};
   if (const auto* posted = event->as<MessagePosted>()) {
@@ -39,6 +40,15 @@ Entry read(const StoredEvent& stored, std::uint64_t step) {
 
 bool holds(const std::vector<UserId>& users, const UserId& user) {
   return std::find(users.begin(), users.end(), user) != users.end();
+}
+
+// The last seq that was given out before that time.
+Seq last_before(const Book& book, TimePoint time) {
+  Seq last = book.entries.empty() ? book.head : 0;
+  for (const auto& [seq, entry] : book.entries) {
+    if (entry.time < time) last = seq;
+  }
+  return last;
 }
 
 }  // namespace
@@ -85,10 +95,29 @@ const Book* Ledger::find(const std::string& conversation) const {
   return found == books_.end() ? nullptr : &found->second;
 }
 
+const std::vector<Presence>& Ledger::presences(const std::string& team, const UserId& user) const {
+  static const std::vector<Presence> none;
+  const auto of = teams.find(team);
+  if (of == teams.end()) return none;
+  const auto found = of->second.find(user);
+  return found == of->second.end() ? none : found->second;
+}
+
+bool Ledger::is_in(const std::string& team, const UserId& user) const {
+  const auto& all = presences(team, user);
+  return !all.empty() && all.back().to == TimePoint::max();
+}
+
 std::vector<Interval> Ledger::stays(const std::string& conversation, const UserId& user) const {
   const Book* book = find(conversation);
   std::vector<Interval> stays;
   if (!book) return stays;
+  if (is_team(conversation)) {
+    if (is_in(conversation, user)) {
+      stays.push_back({last_before(*book, presences(conversation, user).back().from) + 1, 0});
+    }
+    return stays;
+  }
   if (const auto pair = pairs.find(conversation); pair != pairs.end()) {
     if (pair->second.contains(user)) stays.push_back({1, 0});
     return stays;
@@ -104,6 +133,14 @@ std::vector<Interval> Ledger::stays(const std::string& conversation, const UserI
 
 std::vector<Interval> Ledger::visible(const std::string& conversation, const UserId& user) const {
   std::vector<Interval> visible = stays(conversation, user);
+  if (is_team(conversation)) {
+    const Book* book = find(conversation);
+    const auto& presences = this->presences(conversation, user);
+    if (!book || presences.empty()) return {};
+    if (is_in(conversation, user)) return {{1, 0}};
+    const Seq last = last_before(*book, presences.back().to);
+    return last == 0 ? std::vector<Interval>() : std::vector<Interval>{{1, last}};
+  }
   const auto rule = rules.find(conversation);
   if (rule == rules.end()) return visible;
   for (Interval& stay : visible) {

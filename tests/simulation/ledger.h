@@ -29,8 +29,14 @@ struct Entry {
   std::optional<ChangeKind> change{};
   std::vector<UserId> joined{}, left{};
   std::uint64_t written_at{};  // step
+  TimePoint time{};            // when its seq was given out
 
   bool has_said(const std::string& text) const;
+};
+
+// When a user was in a team of the host's: from, and up to, not included.
+struct Presence {
+  TimePoint from{}, to = TimePoint::max();
 };
 
 struct Interval {
@@ -62,7 +68,14 @@ class Ledger {
   // Of a direct conversation: who its two are, by who said something in it.
   std::map<std::string, std::set<UserId>> pairs{};
 
-  // What a user may see; and what he was a member for, from his coming to his going.
+  // Of a team of the host's: who was in it when. Clocks never go back here, and move on before the table changes.
+  std::map<std::string, std::map<UserId, std::vector<Presence>>> teams{};
+  bool is_team(const std::string& conversation) const { return teams.contains(conversation); }
+  const std::vector<Presence>& presences(const std::string& team, const UserId&) const;
+  bool is_in(const std::string& team, const UserId&) const;
+
+  // What a user may see; and what he was a member for, from his coming to his going. Of a team the second is
+  // what he has been in it for since he last came.
   std::vector<Interval> visible(const std::string& conversation, const UserId&) const;
   std::vector<Interval> stays(const std::string& conversation, const UserId&) const;
 

@@ -5,7 +5,6 @@
 
 namespace simulation {
 namespace {
-constexpr std::size_t most_queued = 24;  // frames on their way to one end
 Error lost(std::string why) { return {ErrorCode::transport_failed, std::move(why), {}}; }
 }  // namespace
 
@@ -22,8 +21,9 @@ class Network::End final : public Connection, public std::enable_shared_from_thi
     const auto peer = peer_.lock();
     if (over_ || closed_ || !peer) return {.taken = 0, .closed = true};
     SendResult result;
-    for (; result.taken < frames.size() && !stalled_ && peer->inbox_.size() < most_queued; ++result.taken) {
+    for (; result.taken < frames.size() && !stalled_ && peer->inbox_.size() < network_.most_queued; ++result.taken) {
       const Frame& frame = frames[result.taken];
+      if (is_server_ && network_.leaves) network_.leaves(device_, frame);
       if (peer->deaf_) continue;
       if (is_server_ && network_.to_client) {
         for (Frame& sent : network_.to_client(device_, connection_, frame)) peer->inbox_.push_back(std::move(sent));
@@ -50,7 +50,7 @@ class Network::End final : public Connection, public std::enable_shared_from_thi
   }
   bool has_room() const {
     const auto peer = peer_.lock();
-    return attached_ && wants_room_ && !over_ && !stalled_ && (!peer || peer->inbox_.size() <= most_queued / 2);
+    return attached_ && wants_room_ && !over_ && !stalled_ && (!peer || peer->inbox_.size() <= network_.most_queued / 2);
   }
   bool has_work() const {
     if (is_new_) return true;

@@ -37,6 +37,10 @@ class Network {
   void mend(unsigned device);                   // what is stalled goes on, and it may connect
   void server_is_gone();                        // its process ended
 
+  // A frame leaves the server.
+  std::function<void(unsigned device, const Frame&)> leaves{};
+  std::size_t most_queued = 24;  // frames on their way to one end
+
   // What the network does to a frame on its way to a client: for engines that are broken. None: it is dropped.
   std::function<std::vector<Frame>(unsigned device, std::uint64_t connection, const Frame&)> to_client{};
 

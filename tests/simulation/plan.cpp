@@ -16,6 +16,7 @@ constexpr std::pair<Do, unsigned> mix[] = {
     {Do::delay, 20},   {Do::stall, 12},      {Do::half_close, 8},  {Do::refuse, 8},  {Do::mend, 12},
     {Do::commits, 60}, {Do::rows_fail, 14},  {Do::reads_fail, 10}, {Do::lands, 20},  {Do::trim, 6},
     {Do::crash, 14},   {Do::power_cut, 6},   {Do::restart, 8},     {Do::revoke, 12}, {Do::wait, 70},
+    {Do::notify, 12},  {Do::sleep, 16},      {Do::move, 24},
 };
 
 Do pick(Random& random) {
@@ -35,13 +36,13 @@ unsigned weight(Random& random) {
 }
 
 void people(Plan& plan, Random& random) {
-  constexpr const char* names[] = {"alice", "bob", "carol", "dave", "erin"};
-  const unsigned users = random.between(2, 5);
+  constexpr const char* names[] = {"alice", "bob", "carol", "dave", "erin", "frank"};
+  const unsigned users = plan.on_read != 0 ? random.between(4, 6) : random.between(2, 5);
   for (unsigned i = 0; i < users; ++i) {
     plan.users.push_back(names[i]);
     const unsigned devices = random.percent(30) ? 2 : 1;
     for (unsigned n = 0; n < devices; ++n) {
-      DevicePlan device{.user = i, .in_process = random.percent(25), .own_keys = random.percent(40)};
+      DevicePlan device{.user = i, .in_process = random.percent(plan.narrow ? 45 : 25), .own_keys = random.percent(40)};
       device.numbered_keys = random.percent(40);
       device.name = plan.users[i] + (device.in_process ? "/bot" : n == 0 ? "/phone" : "/desk");
       if (n == 1 && device.name == plan.devices.back().name) device.name += "2";
@@ -58,8 +59,19 @@ void people(Plan& plan, Random& random) {
                 group.members.end());
     group.newcomers_see = static_cast<NewcomersSee>(random.between(1, 3));
     group.newcomers_last = group.newcomers_see == NewcomersSee::last ? random.between(1, 5) : 0;
+    group.channel = random.percent(15);
     plan.groups.push_back(std::move(group));
   }
+  const unsigned teams = random.percent(40) ? random.between(1, 2) : 0;
+  for (unsigned i = 0; i < teams; ++i) {
+    Team team{.id = i == 0 ? "team:red" : "team:blue"};
+    for (unsigned u = 0; u < users; ++u) {
+      if (random.percent(60)) team.members.push_back(u);
+    }
+    team.lists = random.percent(65);
+    plan.teams.push_back(std::move(team));
+  }
+  plan.table_slow = random.percent(50) ? random.between(5, 40) : 0;
   const bool any = random.percent(50);
   for (unsigned i = 0; i < users; ++i) plan.watched.push_back(any && random.percent(60) ? random.between(10, 80) : 0);
 }
@@ -67,7 +79,8 @@ void people(Plan& plan, Random& random) {
 }  // namespace
 
 std::string Plan::place_name(unsigned place) const {
-  return is_group(place) ? groups[place].id : "@" + users[(place - groups.size()) % users.size()];
+  if (is_group(place)) return groups[place].id;
+  return is_team(place) ? teams[place - groups.size()].id : "@" + peer(place);
 }
 
 Plan make_plan(std::uint64_t seed) {
@@ -76,6 +89,11 @@ Plan make_plan(std::uint64_t seed) {
   plan.shards = 1u << random.below(3);
   plan.by_poll = random.percent(20);
   plan.durability = random.percent(25) ? Durability::process : Durability::disk;
+  plan.narrow = random.percent(35);
+  if (random.percent(35)) {
+    plan.on_read = random.between(2, 4);
+    plan.on_write = plan.on_read - 1;
+  }
   people(plan, random);
   for (unsigned* w :
        {&plan.shard_weight, &plan.store_weight, &plan.network_weight, &plan.client_weight, &plan.app_weight}) {
@@ -87,12 +105,15 @@ Plan make_plan(std::uint64_t seed) {
   const bool calm = random.percent(10);  // nothing fails
   for (unsigned i = 0; i < count; ++i) {
     Op op{.number = i + 1, .what = pick(random)};
-    if (calm && op.what >= Do::cut) op.what = Do::wait;
+    if (plan.on_read != 0 && op.what == Do::send && random.percent(20)) op.what = random.percent(50) ? Do::join : Do::leave;
+    if (calm && op.what >= Do::cut && op.what != Do::move) op.what = Do::wait;
+    if (op.what == Do::move && plan.teams.empty()) op.what = Do::send;
     if (op.what == Do::crash && plan.durability != Durability::disk && random.percent(60)) op.what = Do::power_cut;
     if (op.what == Do::power_cut && plan.durability == Durability::disk) op.what = Do::crash;
     op.device = random.below(static_cast<unsigned>(plan.devices.size()));
     // Most of what is said is said in few places.
     op.place = random.percent(60) ? random.below(2) % plan.places() : random.below(plan.places());
+    if (!plan.teams.empty() && random.percent(25)) op.place = static_cast<unsigned>(plan.groups.size() + random.below(static_cast<unsigned>(plan.teams.size())));
     op.n = random.below(1000);
     op.fate = random.percent(30) ? Fate::mixed : static_cast<Fate>(random.between(1, 7));
     op.steps = random.percent(30) ? random.below(4) : random.percent(70) ? random.below(60) : random.below(400);
@@ -144,6 +165,10 @@ std::string text_of(const Plan& plan, const Op& op) {
       return who + " adds a member" + where;
     case Do::remove:
       return who + " removes a member" + where;
+    case Do::notify:
+      return who + " switches whether members are only told" + where;
+    case Do::sleep:
+      return who + " takes nothing for a while";
     case Do::offline:
       return who + " is closed, and keeps its checkpoint";
     case Do::online:
@@ -178,6 +203,9 @@ std::string text_of(const Plan& plan, const Op& op) {
       return "server: is restarted cleanly";
     case Do::revoke:
       return "server: the logins of " + plan.users[op.n % plan.users.size()] + " are revoked";
+    case Do::move:
+      return "host: " + plan.users[op.n % plan.users.size()] + " comes into or goes from " +
+             plan.teams[op.device % plan.teams.size()].id;
     case Do::wait:
       return "time passes";
   }

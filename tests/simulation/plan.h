@@ -27,8 +27,10 @@ enum class Do {
   leave,
   add,
   remove,
+  notify,   // switches whether a group's members are pushed to or only told
   offline,  // closes the application, which keeps its checkpoint
   online,
+  sleep,  // takes nothing for a while
   // the network of a device
   cut,
   delay,
@@ -47,6 +49,7 @@ enum class Do {
   power_cut,
   restart,
   revoke,  // the logins of a user
+  move,    // a user comes into a team of the host's, or goes
   wait,    // time passes
 };
 
@@ -75,6 +78,14 @@ struct Group {
   std::vector<unsigned> members{};
   NewcomersSee newcomers_see{};
   std::uint32_t newcomers_last = 0;
+  bool channel = false;
+};
+
+// A conversation whose members are the host's own table.
+struct Team {
+  std::string id{};
+  std::vector<unsigned> members{};  // at first
+  bool lists = true;                // else each is asked for by himself
 };
 
 struct Plan {
@@ -85,13 +96,20 @@ struct Plan {
   std::vector<std::string> users{};
   std::vector<DevicePlan> devices{};
   std::vector<Group> groups{};
+  std::vector<Team> teams{};
+  unsigned table_slow = 0;     // how many percent of what is asked of the host's table it does not answer at once
+  bool narrow = false;         // small outboxes, and messages that fill them
+  std::uint32_t on_read = 0;   // above so many members a conversation is fanned out on read,
+  std::uint32_t on_write = 0;  // and below so many on write again; both 0: as the library has it
   std::vector<unsigned> watched{};  // by user: how many percent of what he asks for the policy does not just let pass
   unsigned shard_weight = 1, store_weight = 1, network_weight = 1, client_weight = 1, app_weight = 1;
   std::vector<Op> ops{};
 
-  // A place is a group, or behind those the direct conversation with a user.
+  // A place is a group, or behind those a team, or behind those the direct conversation with a user.
   bool is_group(unsigned place) const { return place < groups.size(); }
-  unsigned places() const { return static_cast<unsigned>(groups.size() + users.size()); }
+  bool is_team(unsigned place) const { return !is_group(place) && place < groups.size() + teams.size(); }
+  unsigned places() const { return static_cast<unsigned>(groups.size() + teams.size() + users.size()); }
+  const std::string& peer(unsigned place) const { return users[(place - groups.size() - teams.size()) % users.size()]; }
   std::string place_name(unsigned place) const;
 };
 

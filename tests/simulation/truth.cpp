@@ -11,6 +11,7 @@ std::string at(const std::string& conversation, Seq seq) { return conversation +
 
 Entry::Kind kind_of(Do what) {
   if (what == Do::send || what == Do::send_again) return Entry::Kind::message;
+  if (what == Do::notify) return Entry::Kind::settings;
   return what == Do::edit || what == Do::erase ? Entry::Kind::change : Entry::Kind::members;
 }
 
@@ -18,7 +19,7 @@ Entry::Kind kind_of(Do what) {
 bool is_what(const Attempt& attempt, const Entry& entry) {
   if (entry.sender != attempt.user || entry.kind != kind_of(attempt.what)) return false;
   if (entry.kind == Entry::Kind::message) return entry.has_said(attempt.text) || entry.texts.empty();
-  return entry.kind == Entry::Kind::members || entry.target == attempt.target;
+  return entry.kind != Entry::Kind::change || entry.target == attempt.target;
 }
 
 }  // namespace
@@ -162,8 +163,9 @@ void Truth::pushed(Watch& watch, const Attempt* own, const std::string& who, con
   learn_pairs();
   const std::string id = event.conversation.string();
   auto& seen = watch.conversations[id];
-  // A session may be shown again what it was shown, after a resume; never for the first time what is older.
-  if (event.seq <= seen.last && (exactly_once || !seen.pushed.contains(event.seq))) {
+  // A session may be shown again what it was shown or has read, after a resume; never for the first time what is older.
+  const bool again = seen.pushed.contains(event.seq) || seen.known.contains(event.seq);
+  if (event.seq <= seen.last && (exactly_once || !again)) {
     return broken(Promise::once, who + " was shown " + at(id, event.seq) + " after #" + std::to_string(seen.last));
   }
   if (exactly_once && seen.pushed.contains(event.seq)) {
@@ -228,8 +230,22 @@ void Truth::shown_after(std::uint64_t revoked, const std::string& who, const Eve
 void Truth::shown(const std::string& who, const UserId& user, const Ephemeral& ephemeral) {
   learn_pairs();
   const std::string id = ephemeral.conversation.string();
+  if (disk_.ledger.is_team(id)) {
+    if (disk_.ledger.presences(id, user).empty()) {
+      broken(Promise::privacy, who + " was shown something of " + id + ", where he never was");
+    }
+    return;
+  }
   if (disk_.ledger.stays(id, user).empty()) {
     broken(Promise::privacy, who + " was shown something of " + id + ", where he never was");
+  }
+}
+
+void Truth::leaves(const std::string& who, const UserId& user, const std::string& conversation, Seq seq) {
+  if (!disk_.ledger.is_team(conversation)) return;
+  const std::string what = seq != 0 ? at(conversation, seq) : "something of " + conversation;
+  if (!disk_.ledger.is_in(conversation, user)) {
+    broken(Promise::privacy, what + " leaves for " + who + ", who is no longer in it");
   }
 }
 
@@ -399,11 +415,18 @@ void Truth::check_list(const UserId& user, const std::vector<ConversationEntry>&
     const ConversationEntry& entry = *found->second;
     const Book& book = *disk_.ledger.find(conversation);
     const auto stays = disk_.ledger.stays(conversation, user), visible = disk_.ledger.visible(conversation, user);
+    const auto& presences = disk_.ledger.presences(conversation, user);
+    // Whether it was seen that he was away in between, nobody can know.
+    const bool always = presences.size() < 2;
     const Seq head = stays.back().to == 0 ? book.head : stays.back().to;
     if (entry.info.head != head) return broken(Promise::list, whose + "has another head for " + conversation);
     const auto cursor = cursors_[{user, conversation}];
     if (entry.read < cursor.first || entry.read > cursor.second) {
       return broken(Promise::list, whose + "has another cursor for " + conversation);
+    }
+    if (!always) {
+      entries.erase(found);
+      continue;
     }
     unsigned unread = 0;
     Seq last = 0;
@@ -420,6 +443,8 @@ void Truth::check_list(const UserId& user, const std::vector<ConversationEntry>&
     }
     entries.erase(found);
   }
+  // The teams that he has left, and those where nothing was said yet.
+  std::erase_if(entries, [&](const auto& entry) { return !disk_.ledger.presences(entry.first, user).empty(); });
   if (!entries.empty()) broken(Promise::privacy, whose + "shows " + entries.begin()->first + ", where he never was");
 }
 

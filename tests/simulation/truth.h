@@ -79,6 +79,8 @@ class Truth {
               std::uint64_t since);
   void shown_after(std::uint64_t revoked, const std::string& who, const Event&);
   void shown(const std::string& who, const UserId&, const Ephemeral&);
+  // Something of a conversation leaves the server, for him.
+  void leaves(const std::string& who, const UserId&, const std::string& conversation, Seq);
   void was_reset(Watch&, const std::string& who);
   template <class Page>
   void page(const std::string& who, const UserId&, const std::string& conversation, const Page&, bool changes_too,
@@ -117,9 +119,12 @@ void Truth::page(const std::string& who, const UserId& user, const std::string& 
   learn_pairs();
   const Book* book = disk_.ledger.find(conversation);
   const std::string where = " of " + conversation + " that " + who + " read";
+  if (!book && page.head == 0 && page.events.empty()) return;  // a team where nothing was said yet
   if (!book || page.head > book->head)
     return broken(Promise::acknowledged, "a page" + where + " names a head above the disk's");
   const auto visible = disk_.ledger.visible(conversation, user);
+  // Of a team: whether it was seen that he was away in between, nobody can know.
+  const auto due = disk_.ledger.is_team(conversation) ? disk_.ledger.stays(conversation, user) : visible;
   std::set<Seq> shown;
   Seq before = 0;
   for (const EventPtr& event : page.events) {
@@ -133,7 +138,7 @@ void Truth::page(const std::string& who, const UserId& user, const std::string& 
   }
   for (const auto& [seq, entry] : book->entries) {
     if (seq < page.covers_from || seq > page.covers_to || seq < book->oldest || shown.contains(seq)) continue;
-    if ((changes_too || entry.log == Log::messages) && within(visible, seq)) {
+    if ((changes_too || entry.log == Log::messages) && within(due, seq)) {
       return broken(Promise::resume, "a page" + where + " leaves out #" + std::to_string(seq));
     }
   }

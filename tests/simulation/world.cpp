@@ -5,6 +5,7 @@
 #include "core/shard.h"
 #include "core/store.h"
 #include "engine/engine_core.h"
+#include "protocol/codec.h"
 
 namespace simulation {
 
@@ -15,10 +16,13 @@ World::World(const Plan& p, Broken* broken, bool traces)
       disk(p.durability, [this](const std::string& line) { tell(line); }),
       truth(p, disk),
       judge_(p),
+      teams_(p, disk.ledger),
       broken_(broken),
       traces_(traces) {
   for (const Group& group : plan.groups) disk.ledger.rules[group.id] = {group.newcomers_see, group.newcomers_last};
   for (unsigned i = 0; i < plan.devices.size(); ++i) devices_.push_back(std::make_unique<Device>(*this, i));
+  network.leaves = [this](unsigned device, const Frame& frame) { leaves(device, frame); };
+  if (plan.narrow) network.most_queued = 6;
   if (broken_) {
     network.to_client = [this](unsigned, std::uint64_t connection, const Frame& frame) {
       return broken_->to_client(connection, frame, disk);
@@ -57,7 +61,20 @@ bool World::open() {
   options.threads = 0;
   options.storage_threads = 0;
   options.shards = plan.shards;
+  if (!plan.teams.empty()) options.membership = teams_.table();
   options.limits.heartbeat = 3s;
+  if (plan.on_read != 0) {
+    options.limits.fan_out_on_read = plan.on_read;
+    options.limits.fan_out_on_write = plan.on_write;
+  }
+  if (plan.narrow) {
+    options.limits.stalled = 4s;
+    options.limits.frame_bytes = 8 << 10;
+    options.limits.outbox_bytes = 16 << 10;
+    options.limits.text_bytes = options.limits.metadata_bytes = 1 << 10;
+    options.limits.content_bytes = 2 << 10;
+    options.limits.group_members = 30;
+  }
   options.limits.messages_per_second = options.limits.requests_per_second = 0;
   options.runtime.clock = clock;
   options.runtime.random = [random = Random(plan.seed * 77 + lives_)]() mutable { return random.next(); };
@@ -120,7 +137,9 @@ bool World::engine_step(Random& random, unsigned which) {
 bool World::step(Random& random) {
   ++steps_;
   disk.step = steps_;
+  tell_of_moves();
   if (judge_.any_late() && random.percent(5)) return judge_.tell_one(random), true;
+  if (teams_.any_late() && random.percent(5)) return teams_.answer_one(random), true;
   const unsigned shards = plan.shards, devices = static_cast<unsigned>(devices_.size());
   const unsigned weights[] = {plan.shard_weight * shards, plan.store_weight, plan.network_weight,
                               plan.client_weight * devices, plan.app_weight * devices};
@@ -198,16 +217,23 @@ Result<typename R::Reply> World::answer(Random& random, Session& session, R requ
 
 // ---- a run
 
+ConversationSettings World::settings_of(const std::string& id) const {
+  const auto group = std::find_if(plan.groups.begin(), plan.groups.end(), [&](const Group& g) { return g.id == id; });
+  ConversationSettings settings{.open = true};
+  if (group == plan.groups.end()) return settings;
+  settings.newcomers_see = group->newcomers_see;
+  settings.newcomers_last = group->newcomers_last;
+  return settings;
+}
+
 void World::set_up() {
   open();
   for (auto& device : devices_) device->open();
   settle(200ms);
   Session host(server_->open_session({.identity = Identity::host("host")}));
   for (const Group& group : plan.groups) {
-    CreateConversation create{.conversation = *ConversationId::make(group.id)};
-    create.settings.newcomers_see = group.newcomers_see;
-    create.settings.newcomers_last = group.newcomers_last;
-    create.settings.open = true;
+    CreateConversation create{.conversation = *ConversationId::make(group.id), .settings = settings_of(group.id)};
+    if (group.channel) create.kind = ConversationKind::channel;
     for (const unsigned user : group.members) {
       create.members.push_back({*UserId::make(plan.users[user]), create.members.empty() ? Role::owner : Role::member});
     }
@@ -262,6 +288,12 @@ void World::perform(const Op& op) {
     case Do::revoke:
       revoke(*UserId::make(plan.users[op.n % plan.users.size()]));
       break;
+    case Do::move:
+      move(op);
+      break;
+    case Do::sleep:
+      device.sleeps(50 + op.n * 4);
+      break;
     case Do::wait:
       idle(std::chrono::milliseconds(op.n % 10 == 0 ? 9000 : 1 + op.n * 2));
       break;
@@ -315,8 +347,44 @@ void World::revoke(const UserId& user) {
   }
 }
 
+// From the return of membership_changed on the old table counts for nothing.
+void World::move(const Op& op) {
+  const std::string team = plan.teams[op.device % plan.teams.size()].id;
+  const UserId user = *UserId::make(plan.users[op.n % plan.users.size()]);
+  idle(2ms);
+  const bool is_in = teams_.move(team, user, clock->wall());
+  tell("  " + user.string() + (is_in ? " is in " : " is out of ") + team);
+  moves_.push_back({steps_ + (broken_ ? broken_->told_after() : 0), team, user, op.n % 3 == 0});
+  tell_of_moves();
+}
+
+void World::tell_of_moves() {
+  for (; !moves_.empty() && moves_.front().step <= steps_; moves_.pop_front()) {
+    const Move& move = moves_.front();
+    if (!server_) continue;
+    move.by_team ? server_->membership_changed(*ConversationId::make(move.team))
+                 : server_->membership_changed(move.user);
+  }
+}
+
+void World::leaves(unsigned device, const Frame& frame) {
+  const UserId& user = devices_[device]->user();
+  const std::string& who = devices_[device]->name();
+  const auto place = protocol::place_of(*frame);
+  using enum protocol::PushKind;
+  if (place.kind == event) return truth.leaves(who, user, std::string(place.conversation), place.seq);
+  if (place.kind != signal && place.kind != head_moved) return;
+  const auto decoded = protocol::decode_server_frame(*frame);
+  const auto* push = decoded ? std::get_if<Push>(&*decoded) : nullptr;
+  if (!push) return;
+  if (const auto* shown = push->as<Ephemeral>()) truth.leaves(who, user, shown->conversation.string(), 0);
+  if (const auto* moved = push->as<HeadMoved>()) truth.leaves(who, user, moved->conversation.string(), 0);
+}
+
 void World::heal() {
   judge_.be_quick();
+  teams_.be_quick();
+  for (auto& device : devices_) device->wakes();
   disk.heal();
   for (unsigned i = 0; i < devices_.size(); ++i) network.mend(i);
   settle(2s);

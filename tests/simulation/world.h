@@ -1,5 +1,6 @@
 #pragma once
 
+#include <deque>
 #include <memory>
 #include <string>
 #include <vector>
@@ -13,6 +14,7 @@
 #include "simulation/judge.h"
 #include "simulation/network.h"
 #include "simulation/plan.h"
+#include "simulation/teams.h"
 #include "simulation/truth.h"
 
 namespace chatcore {
@@ -44,6 +46,7 @@ class World {
   std::shared_ptr<detail::EngineCore> server() { return server_; }  // null: it is down
 
   Broken* broken() const { return broken_; }
+  ConversationSettings settings_of(const std::string& group) const;  // as it was made
 
   const Plan& plan;
   std::shared_ptr<ManualClock> clock = std::make_shared<ManualClock>();
@@ -72,9 +75,20 @@ class World {
   void crash();
   void restart();
   void revoke(const UserId&);
+  void move(const Op&);
+  void tell_of_moves();
+  void leaves(unsigned device, const Frame&);
   void drop_sessions();
 
   Judge judge_;
+  Teams teams_;
+  struct Move {
+    std::uint64_t step;  // when the engine is told
+    std::string team;
+    UserId user;
+    bool by_team;
+  };
+  std::deque<Move> moves_;
   Broken* const broken_;
   const bool traces_;
   std::vector<std::unique_ptr<Device>> devices_;
