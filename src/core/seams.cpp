@@ -5,6 +5,7 @@
 #include <chatcore/membership.h>
 #include <chatcore/options.h>
 #include <chatcore/policy.h>
+#include <chatcore/pubsub.h>
 #include <chatcore/storage.h>
 #include <chatcore/transport.h>
 
@@ -18,6 +19,8 @@ inline namespace v1 {
 Authenticator::~Authenticator() = default;
 Membership::~Membership() = default;
 Policy::~Policy() = default;
+PubSubSink::~PubSubSink() = default;
+PubSub::~PubSub() = default;
 Clock::~Clock() = default;
 Storage::~Storage() = default;
 Connection::~Connection() = default;
