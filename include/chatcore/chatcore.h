@@ -10,6 +10,7 @@
 #include <chatcore/membership.h>
 #include <chatcore/options.h>
 #include <chatcore/policy.h>
+#include <chatcore/pubsub.h>
 #include <chatcore/requests.h>
 #include <chatcore/result.h>
 #include <chatcore/session.h>
