@@ -19,8 +19,6 @@ inline namespace v1 {
 Authenticator::~Authenticator() = default;
 Membership::~Membership() = default;
 Policy::~Policy() = default;
-PubSubSink::~PubSubSink() = default;
-PubSub::~PubSub() = default;
 Clock::~Clock() = default;
 PubSub::~PubSub() = default;
 PubSubSink::~PubSubSink() = default;

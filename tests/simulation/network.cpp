@@ -50,7 +50,8 @@ class Network::End final : public Connection, public std::enable_shared_from_thi
   }
   bool has_room() const {
     const auto peer = peer_.lock();
-    return attached_ && wants_room_ && !over_ && !stalled_ && (!peer || peer->inbox_.size() <= network_.most_queued / 2);
+    return attached_ && wants_room_ && !over_ && !stalled_ &&
+           (!peer || peer->inbox_.size() <= network_.most_queued / 2);
   }
   bool has_work() const {
     if (is_new_) return true;

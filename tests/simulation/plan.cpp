@@ -105,7 +105,8 @@ Plan make_plan(std::uint64_t seed) {
   const bool calm = random.percent(10);  // nothing fails
   for (unsigned i = 0; i < count; ++i) {
     Op op{.number = i + 1, .what = pick(random)};
-    if (plan.on_read != 0 && op.what == Do::send && random.percent(20)) op.what = random.percent(50) ? Do::join : Do::leave;
+    if (plan.on_read != 0 && op.what == Do::send && random.percent(20))
+      op.what = random.percent(50) ? Do::join : Do::leave;
     if (calm && op.what >= Do::cut && op.what != Do::move) op.what = Do::wait;
     if (op.what == Do::move && plan.teams.empty()) op.what = Do::send;
     if (op.what == Do::crash && plan.durability != Durability::disk && random.percent(60)) op.what = Do::power_cut;
@@ -113,7 +114,8 @@ Plan make_plan(std::uint64_t seed) {
     op.device = random.below(static_cast<unsigned>(plan.devices.size()));
     // Most of what is said is said in few places.
     op.place = random.percent(60) ? random.below(2) % plan.places() : random.below(plan.places());
-    if (!plan.teams.empty() && random.percent(25)) op.place = static_cast<unsigned>(plan.groups.size() + random.below(static_cast<unsigned>(plan.teams.size())));
+    if (!plan.teams.empty() && random.percent(25))
+      op.place = static_cast<unsigned>(plan.groups.size() + random.below(static_cast<unsigned>(plan.teams.size())));
     op.n = random.below(1000);
     op.fate = random.percent(30) ? Fate::mixed : static_cast<Fate>(random.between(1, 7));
     op.steps = random.percent(30) ? random.below(4) : random.percent(70) ? random.below(60) : random.below(400);

@@ -97,10 +97,10 @@ struct Plan {
   std::vector<DevicePlan> devices{};
   std::vector<Group> groups{};
   std::vector<Team> teams{};
-  unsigned table_slow = 0;     // how many percent of what is asked of the host's table it does not answer at once
-  bool narrow = false;         // small outboxes, and messages that fill them
-  std::uint32_t on_read = 0;   // above so many members a conversation is fanned out on read,
-  std::uint32_t on_write = 0;  // and below so many on write again; both 0: as the library has it
+  unsigned table_slow = 0;          // how many percent of what is asked of the host's table it does not answer at once
+  bool narrow = false;              // small outboxes, and messages that fill them
+  std::uint32_t on_read = 0;        // above so many members a conversation is fanned out on read,
+  std::uint32_t on_write = 0;       // and below so many on write again; both 0: as the library has it
   std::vector<unsigned> watched{};  // by user: how many percent of what he asks for the policy does not just let pass
   unsigned shard_weight = 1, store_weight = 1, network_weight = 1, client_weight = 1, app_weight = 1;
   std::vector<Op> ops{};
