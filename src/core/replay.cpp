@@ -71,15 +71,17 @@ void Conversation::replay(const Identity& who, ReplayFrom from, Function<void(Re
                     .bytes = page_bytes(self->shard_.core().limits),
                     .reader = who.user,
                     .intervals = std::move(standing->intervals)};
-    auto read = [self, who, replay, done = std::move(done)](Result<ReadPage> page) mutable {
+    auto read = [self, who, replay, pulls = from.pulls, done = std::move(done)](Result<ReadPage> page) mutable {
       // Once more: what he may see may have ended meanwhile.
-      self->read_as(who,
-                    [self, who, replay, page = std::move(page), done = std::move(done)](Result<Standing> now) mutable {
-                      std::erase(self->replays_, replay);
-                      if (!page) return done(page.error());
-                      if (!now) return done(now.error());
-                      done(self->replayed(who, std::move(*page), std::move(*replay), std::move(*now)));
-                    });
+      self->read_as(who, [self, who, replay, pulls, page = std::move(page),
+                          done = std::move(done)](Result<Standing> now) mutable {
+        std::erase(self->replays_, replay);
+        if (!page) return done(page.error());
+        if (!now) return done(now.error());
+        const bool went = self->hosted_ && !now->active && !pulls;
+        if (went) return done(self->replayed_to_the_end(who, std::move(*now)));
+        done(self->replayed(who, std::move(*page), std::move(*replay), std::move(*now)));
+      });
     };
     if (from.after) {
       range.start = *from.after + 1;

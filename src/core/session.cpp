@@ -316,12 +316,23 @@ void Session::look_for_places() {
   ask_host<std::vector<ConversationId>>(
       *home_, [&](auto done) { core_.membership->conversations(identity_.user, std::move(done)); },
       [self = shared_from_this()](Result<std::vector<ConversationId>> places) {
-        // What he is not told of now he finds when he comes back; who follows is asked about before each push anyway.
-        if (!places || !self->home_) return;
+        if (!self->home_) return;
+        if (!places) return self->look_again_for_places();
         for (const ConversationId& id : *places) {
           if (!self->follows(id)) self->fall_behind(id, std::nullopt);
         }
       });
+}
+
+// Who follows is asked about before each push anyway; who comes has to be found.
+void Session::look_again_for_places() {
+  if (std::exchange(looks_again_, true)) return;
+  home_->after(look_again_after, [weak = weak_from_this()] {
+    const auto self = weak.lock();
+    if (!self) return;
+    self->looks_again_ = false;
+    self->look_for_places();
+  });
 }
 
 void Session::fall_behind(const ConversationId& id, std::optional<Seq> after) {

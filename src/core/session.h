@@ -123,6 +123,7 @@ class Session : public std::enable_shared_from_this<Session> {
     bool waiting = false;  // for a page
   };
   void catch_up_from(std::uint64_t batch, bool is_new);
+  void look_again_for_places();
   void list_changed();
   void note_unwritten();
   void read_changed();
@@ -148,6 +149,7 @@ class Session : public std::enable_shared_from_this<Session> {
   std::uint64_t queued_batch_ = 0, taken_batch_ = 0;  // of that one, and of one that surely has left the outbox
   bool delivered_ = false;                            // since the last checkpoint
   bool overflowed_ = false;
+  bool looks_again_ = false;  // for its user's places, which could not be asked for
   std::atomic<std::uint64_t> hosted_since_{0};
   std::uint64_t stands_on_ = 0;  // what is queued next
   std::vector<Follow> follows_;
