@@ -165,12 +165,15 @@ void Conversation::publish_unseen(Seq known, const RosterPtr& before, const Rost
                      .age = last_used_,
                      .unseen_from = known};
   const bool was_on_read = !before;
-  if (durable_.on_read) {
+  if (hosted_) {  // whether it still is, the host has to say anew
+    unseen.fanout = was_on_read ? Fanout::on_read : Fanout::on_write;
+    unseen.to = before;
+  } else if (durable_.on_read) {
     unseen.fanout = was_on_read ? Fanout::on_read : Fanout::crossing_up;
     unseen.to = was_on_read ? moved : before;
   } else {
     unseen.fanout = was_on_read && durable_.crossed > known ? Fanout::crossing_down : Fanout::on_write;
-    unseen.to = hosted_ ? before : audience_of(shard_.core(), before, durable_.roster, known);
+    unseen.to = audience_of(shard_.core(), before, durable_.roster, known);
   }
   if (!unseen.to && unseen.fanout != Fanout::on_read) return;
   publish({std::move(unseen)}, shard_.core().store->last_batch() + 1);
@@ -371,7 +374,7 @@ void Conversation::apply(Attempt attempt, Apply apply, std::optional<StoredMessa
   if (hosted_) {
     table.lock();
     const std::array users{attempt.by.who.user};
-    if (!knows_now(users)) {
+    if (!knows_now(users) || !moved_now().empty()) {
       table.unlock();
       return know(std::move(attempt), std::move(apply));
     }

@@ -271,6 +271,8 @@ class Conversation : public std::enable_shared_from_this<Conversation> {
   const protocol::MemberRow* row_of(const State&, const UserId&) const;
   bool knows(std::span<const UserId>) const;
   bool knows_now(std::span<const UserId>) const;
+  std::vector<UserId> moved();
+  std::vector<UserId> moved_now();
   bool may_cross_down(std::size_t leaving) const;
   void learn(std::vector<UserId>, Function<void(Status)>);
   void read_as(const Identity&, unsigned round, Function<void(Result<Standing>)>);
@@ -285,6 +287,7 @@ class Conversation : public std::enable_shared_from_this<Conversation> {
   void put_roster(std::vector<Participant>, std::uint64_t version);
   protocol::MemberRow hosted_row(const UserId&, std::optional<Role>, const protocol::MemberRow* before);
   void keep_row(const UserId&, const protocol::MemberRow&);
+  void write_host_row(const UserId&, const protocol::MemberRow&);
   void hold_no_list(std::size_t count, std::uint64_t version);
   void tell_followers(Fanout, RosterPtr to, std::uint64_t asked_at);
   std::uint64_t asked_at_of(const UserId&) const;
@@ -336,6 +339,7 @@ class Conversation : public std::enable_shared_from_this<Conversation> {
   const bool hosted_;           // the host's table says who is in it
   bool host_known_ = false;     // and has said so
   std::uint64_t asked_at_ = 0;  // the version of the table that the roster stands on
+  std::uint64_t rows_at_ = 0;   // where it does not list them: of the version up to which all rows known here hold
   std::unordered_map<UserId, protocol::MemberRow> host_rows_;  // where someone came late, or left
   std::unordered_set<UserId> unkept_;                          // of these, those not durable yet
   bool asking_ = false;

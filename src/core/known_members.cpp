@@ -52,6 +52,13 @@ void KnownMembers::clear() {
   ++generation_;
 }
 
+std::vector<UserId> KnownMembers::users() const {
+  std::vector<UserId> users;
+  users.reserve(known_.size());
+  for (const auto& [user, known] : known_) users.push_back(user);
+  return users;
+}
+
 void KnownMembers::trim() {
   if (known_.size() < most) return;
   std::erase_if(known_, [](const auto& entry) { return entry.second.on_the_way == 0; });

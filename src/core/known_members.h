@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <optional>
 #include <unordered_map>
+#include <vector>
 
 #include <chatcore/ids.h>
 
@@ -28,6 +29,7 @@ class KnownMembers {
   void clear();
   // Changes whenever something was forgotten: what was read before that may be old.
   std::uint64_t generation() const { return generation_; }
+  std::vector<UserId> users() const;
   std::size_t size() const { return known_.size(); }
 
  private:

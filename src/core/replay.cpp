@@ -71,13 +71,15 @@ void Conversation::replay(const Identity& who, ReplayFrom from, Function<void(Re
                     .bytes = page_bytes(self->shard_.core().limits),
                     .reader = who.user,
                     .intervals = std::move(standing->intervals)};
-    auto read = [self, who, replay, head, done = std::move(done)](Result<ReadPage> page) mutable {
+    auto read = [self, who, replay, head, pulls = from.pulls, done = std::move(done)](Result<ReadPage> page) mutable {
       // Once more: what he may see may have ended meanwhile.
       self->read_as(
-          who, [self, who, replay, head, page = std::move(page), done = std::move(done)](Result<Standing> now) mutable {
+          who, [self, who, replay, head, pulls, page = std::move(page), done = std::move(done)](Result<Standing> now) mutable {
             std::erase(self->replays_, replay);
             if (!page) return done(page.error());
             if (!now) return done(now.error());
+            const bool went = self->hosted_ && !now->active && !pulls;
+            if (went) return done(self->replayed_to_the_end(who, std::move(*now)));
             done(self->replayed(who, std::move(*page), std::move(*replay), head, std::move(*now)));
           });
     };

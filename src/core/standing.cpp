@@ -64,6 +64,7 @@ void Conversation::read_as(const Identity& who, unsigned round, Function<void(Re
 void Conversation::know(Attempt attempt, Apply apply) {
   std::vector<UserId> users = attempt.about;
   users.push_back(attempt.by.who.user);
+  for (UserId& user : moved()) users.push_back(std::move(user));
   const bool to_be_asked = assigned_.exists && (hosted_ || assigned_.on_read);
   if (!to_be_asked || (knows(users) && !may_cross_down(users.size()))) {
     return check_member(std::move(attempt), std::move(apply));
@@ -103,6 +104,33 @@ bool Conversation::knows_now(std::span<const UserId> users) const {
   return std::all_of(users.begin(), users.end(), [&](const UserId& u) {
     return u.empty() || (known_.has(u) && !changes.since(known_.version(u), id_, u));
   });
+}
+
+// Where the host's members are not listed: who may have come or gone since his row was known. They are asked about
+// before the next seq is given out, which ends what one sees and begins what the other sees.
+std::vector<UserId> Conversation::moved() {
+  if (!hosted_) return {};
+  std::shared_lock lock(shard_.core().membership_changes.mutex);
+  return moved_now();
+}
+
+std::vector<UserId> Conversation::moved_now() {
+  const MembershipChanges& changes = shard_.core().membership_changes;
+  if (!durable_.on_read || !host_known_ || rows_at_ == changes.version()) return {};
+  std::vector<UserId> users;
+  const auto named = changes.users_since(rows_at_);
+  if (!named || changes.since(rows_at_, id_) || rows_at_ == 0) {
+    users = known_.users();
+    for (const auto& [user, row] : host_rows_) {
+      if (!known_.has(user)) users.push_back(user);
+    }
+  } else {
+    users = *named;
+    std::erase_if(users, [&](const UserId& u) { return !known_.has(u) && !host_rows_.contains(u); });
+  }
+  std::erase_if(users, [&](const UserId& u) { return known_.has(u) && !changes.since(known_.version(u), id_, u); });
+  if (users.empty()) rows_at_ = changes.version();
+  return users;
 }
 
 void Conversation::learn(std::vector<UserId> users, Function<void(Status)> then) {
@@ -210,8 +238,14 @@ void Conversation::hold_no_list(std::size_t count, std::uint64_t version) {
     state->members = static_cast<std::uint32_t>(count);
   }
   const std::uint64_t was_asked_at = std::exchange(asked_at_, version);
-  host_known_ = true;
-  known_.clear();
+  // The rows stay as they were known: who has gone since keeps what he could see.
+  if (!std::exchange(host_known_, true) || before) {
+    known_.clear();
+    rows_at_ = 0;
+  }
+  for (const Participant& each : before ? before->all() : std::vector<Participant>()) {
+    known_.put(each.user, each.row, was_asked_at);
+  }
   if (before) tell_followers(Fanout::crossing_up, before, was_asked_at);
 }
 
@@ -290,6 +324,10 @@ void Conversation::take_list(std::vector<Member> list, std::uint64_t version) {
     for (const auto& [user, row] : host_rows_) {
       if (!is_listed(user)) all.push_back({user, hosted_row(user, {}, &row)});
     }
+    for (const UserId& user : known_.users()) {
+      const protocol::MemberRow* row = known_.durable(user);
+      if (row && !is_listed(user) && !host_rows_.contains(user)) all.push_back({user, hosted_row(user, {}, row)});
+    }
   }
   put_roster(std::move(all), version);
 }
@@ -346,13 +384,17 @@ void Conversation::keep_row(const UserId& user, const protocol::MemberRow& row) 
                       [](const auto& x, const auto& y) { return x.from == y.from && x.to == y.to; });
   };
   if (known != host_rows_.end() && same(known->second, row)) return;
+  begin_change();
   host_rows_[user] = row;
   unkept_.insert(user);
-  begin_change();
-  next_.members.push_back({user, row});
-  next_.change->rows.push_back({.table = Table::members, .key = user.string(), .value = protocol::encode_row(row)});
+  write_host_row(user, row);
   next_.after = assigned_;
   if (!flying_.change && !std::exchange(is_changed_, true)) shard_.changed(shared_from_this());
+}
+
+void Conversation::write_host_row(const UserId& user, const protocol::MemberRow& row) {
+  next_.members.push_back({user, row});
+  next_.change->rows.push_back({.table = Table::members, .key = user.string(), .value = protocol::encode_row(row)});
 }
 
 void Conversation::tell_followers(Fanout fanout, RosterPtr to, std::uint64_t asked_at) {
