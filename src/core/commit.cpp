@@ -30,6 +30,11 @@ void Conversation::begin_change() {
   next_.change = std::make_shared<OwnedChange>();
   next_.change->partition = partition_;
   next_.change->expected_head = next_.change->new_head = assigned_.head;
+  for (const UserId& user : unkept_) {  // what an earlier change should have written of the host's members
+    const auto flies = std::any_of(flying_.members.begin(), flying_.members.end(),
+                                   [&](const Participant& each) { return each.user == user; });
+    if (!flies) write_host_row(user, host_rows_[user]);
+  }
 }
 
 void Conversation::assign(Attempt attempt, Draft& draft) {

@@ -287,6 +287,7 @@ class Conversation : public std::enable_shared_from_this<Conversation> {
   void put_roster(std::vector<Participant>, std::uint64_t version);
   protocol::MemberRow hosted_row(const UserId&, std::optional<Role>, const protocol::MemberRow* before);
   void keep_row(const UserId&, const protocol::MemberRow&);
+  void write_host_row(const UserId&, const protocol::MemberRow&);
   void hold_no_list(std::size_t count, std::uint64_t version);
   void tell_followers(Fanout, RosterPtr to, std::uint64_t asked_at);
   std::uint64_t asked_at_of(const UserId&) const;

@@ -83,14 +83,14 @@ void Hub::end_walk(const ConversationId& id, Followers& followers) {
   }
 }
 
-void Hub::membership_changed(const UserId& user) {
+void Hub::membership_changed(const UserId& user, std::uint64_t since) {
   const auto found = users_.find(user);
   if (found == users_.end()) return;
-  for (const auto& session : std::vector(found->second)) session->look_for_places();
+  for (const auto& session : std::vector(found->second)) session->look_for_places(since);
 }
 
-void Hub::membership_changed(const ConversationId& id) {
-  shard_.step([this, id, users = std::vector<UserId>(), listed = false]() mutable {
+void Hub::membership_changed(const ConversationId& id, std::uint64_t since) {
+  shard_.step([this, id, since, users = std::vector<UserId>(), listed = false]() mutable {
     if (!std::exchange(listed, true)) {
       users.reserve(users_.size());
       for (const auto& [user, sessions] : users_) users.push_back(user);
@@ -99,7 +99,7 @@ void Hub::membership_changed(const ConversationId& id) {
       const auto found = users_.find(users.back());
       users.pop_back();
       if (found == users_.end()) continue;
-      for (const auto& session : std::vector(found->second)) session->fall_behind(id, std::nullopt);
+      for (const auto& session : std::vector(found->second)) session->fall_behind(id, std::nullopt, since);
     }
     return users.empty();
   });

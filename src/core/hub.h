@@ -33,9 +33,10 @@ class Hub {
   void follow(const std::shared_ptr<Session>&, const ConversationId&, Intervals, std::uint64_t asked_at);
   void unfollow(Session&, const ConversationId&);
   // The host's table has changed for that user: which of its conversations is he in?
-  void membership_changed(const UserId&);
+  // `since`: the last batch before it.
+  void membership_changed(const UserId&, std::uint64_t since);
   // Or in that conversation: who follows it is asked about anew, and so is whoever is here.
-  void membership_changed(const ConversationId&);
+  void membership_changed(const ConversationId&, std::uint64_t since);
 
   // Something that is never stored, for the sessions here that have room; `done` is told how many took it.
   struct Shown {

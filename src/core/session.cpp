@@ -311,37 +311,42 @@ void Session::listed(std::uint64_t number, Result<std::vector<ConversationId>> c
   next_page();
 }
 
-void Session::look_for_places() {
+void Session::look_for_places(std::uint64_t since) {
   if (!home_ || !core_.membership) return;
+  ++looking_;
   ask_host<std::vector<ConversationId>>(
       *home_, [&](auto done) { core_.membership->conversations(identity_.user, std::move(done)); },
-      [self = shared_from_this()](Result<std::vector<ConversationId>> places) {
+      [self = shared_from_this(), since](Result<std::vector<ConversationId>> places) {
+        --self->looking_;
         if (!self->home_) return;
-        if (!places) return self->look_again_for_places();
+        if (!places) return self->look_again_for_places(since);
         for (const ConversationId& id : *places) {
-          if (!self->follows(id)) self->fall_behind(id, std::nullopt);
+          if (!self->follows(id)) self->fall_behind(id, std::nullopt, since);
         }
+        if (self->wants_checkpoint()) self->home_->hub().checkpoint_now(*self);
       });
 }
 
 // Who follows is asked about before each push anyway; who comes has to be found.
-void Session::look_again_for_places() {
-  if (std::exchange(looks_again_, true)) return;
+void Session::look_again_for_places(std::uint64_t since) {
+  const bool waits = looks_again_ != no_batch;
+  looks_again_ = std::min(looks_again_, since);
+  if (waits) return;
   home_->after(look_again_after, [weak = weak_from_this()] {
     const auto self = weak.lock();
     if (!self) return;
-    self->looks_again_ = false;
-    self->look_for_places();
+    self->look_for_places(std::exchange(self->looks_again_, no_batch));
   });
 }
 
-void Session::fall_behind(const ConversationId& id, std::optional<Seq> after) {
+void Session::fall_behind(const ConversationId& id, std::optional<Seq> after, std::uint64_t since) {
   if (!home_) return;
   if (!catch_up_) {
     catch_up_ = std::make_unique<CatchUp>(
         CatchUp{.number = ++catch_ups_, .batch = home_->hub().complete_to(), .listing = false});
   }
-  const auto [behind, is_new] = catch_up_->behind.try_emplace(id, CatchUp::Behind{after, 0});
+  const auto [behind, is_new] = catch_up_->behind.try_emplace(id, CatchUp::Behind{after, 0, since});
+  behind->second.since = std::min(behind->second.since, since);
   if (!is_new && after && behind->second.after && *after < *behind->second.after) {
     behind->second.after = after;
     ++behind->second.asked;
@@ -364,7 +369,7 @@ void Session::next_page() {
   const auto& [conversation, behind] = *catch_up_->behind.begin();
   Shard& shard = core_.home(conversation);
   shard.post([&shard, self = shared_from_this(), home = home_, number = catch_ups_, asked = behind.asked,
-              id = conversation, from = ReplayFrom{behind.after, catch_up_->batch}]() mutable {
+              id = conversation, from = ReplayFrom{behind.after, std::min(behind.since, catch_up_->batch)}]() mutable {
     shard.conversations().get(id)->replay(
         {.user = self->identity_.user}, from, [self, home, number, asked, id](Result<Replayed> replayed) {
           home->post([self, number, asked, id, replayed = std::move(replayed)]() mutable {

@@ -23,6 +23,8 @@ class Shard;
 // the host takes what it says is for the two that derive from it.
 class Session : public std::enable_shared_from_this<Session> {
  public:
+  static constexpr std::uint64_t no_batch = ~std::uint64_t{0};
+
   Session(Core&, std::uint64_t id,
           std::size_t own_bytes);  // begins to log in: what is revoked from now on is revoked of it
   virtual ~Session();
@@ -45,13 +47,14 @@ class Session : public std::enable_shared_from_this<Session> {
   bool show(const Frame&, const ConversationId&, std::uint64_t asked_at);
   // Everything up to this batch is in the outbox, or the reader is told to pull it.
   void checkpoint(const Frame&, std::uint64_t batch);
-  bool wants_checkpoint() const { return delivered_ && !catch_up_; }
+  bool wants_checkpoint() const { return delivered_ && !catch_up_ && !looks(); }
   // A pull brought everything of a conversation up to `to`, and its shard says that what follows is published.
   void live(const ConversationId&, Seq to);
   // A conversation has to be read again, from that seq; empty: from now on.
-  void fall_behind(const ConversationId&, std::optional<Seq> after);
-  // The host's table has changed for its user: in which conversations of it is he now?
-  void look_for_places();
+  // `since`: or from what came after that batch.
+  void fall_behind(const ConversationId&, std::optional<Seq> after, std::uint64_t since = no_batch);
+  // The host's table has changed for its user, after that batch: in which conversations of it is he now?
+  void look_for_places(std::uint64_t since);
 
   // The conversations it follows, and where it stands among those who do; kept by the hub.
   struct Follow {
@@ -116,14 +119,15 @@ class Session : public std::enable_shared_from_this<Session> {
     bool listing = true;          // what changed is not known yet: what is published now is noted
     std::unordered_set<ConversationId> noted{};
     struct Behind {
-      std::optional<Seq> after{};  // up to where it has been read
-      unsigned asked = 0;          // a page that was asked for before this is too late
+      std::optional<Seq> after{};      // up to where it has been read
+      unsigned asked = 0;              // a page that was asked for before this is too late
+      std::uint64_t since = no_batch;  // else: where that is before the batch of all
     };
     std::unordered_map<ConversationId, Behind> behind{};
     bool waiting = false;  // for a page
   };
   void catch_up_from(std::uint64_t batch, bool is_new);
-  void look_again_for_places();
+  void look_again_for_places(std::uint64_t since);
   void list_changed();
   void note_unwritten();
   void read_changed();
@@ -149,7 +153,9 @@ class Session : public std::enable_shared_from_this<Session> {
   std::uint64_t queued_batch_ = 0, taken_batch_ = 0;  // of that one, and of one that surely has left the outbox
   bool delivered_ = false;                            // since the last checkpoint
   bool overflowed_ = false;
-  bool looks_again_ = false;  // for its user's places, which could not be asked for
+  bool looks() const { return looking_ != 0 || looks_again_ != no_batch; }
+  unsigned looking_ = 0;                  // for its user's places: no checkpoint covers what he has not been found for
+  std::uint64_t looks_again_ = no_batch;  // since when, for its user's places, which could not be asked for
   std::atomic<std::uint64_t> hosted_since_{0};
   std::uint64_t stands_on_ = 0;  // what is queued next
   std::vector<Follow> follows_;

@@ -384,13 +384,17 @@ void Conversation::keep_row(const UserId& user, const protocol::MemberRow& row) 
                       [](const auto& x, const auto& y) { return x.from == y.from && x.to == y.to; });
   };
   if (known != host_rows_.end() && same(known->second, row)) return;
+  begin_change();
   host_rows_[user] = row;
   unkept_.insert(user);
-  begin_change();
-  next_.members.push_back({user, row});
-  next_.change->rows.push_back({.table = Table::members, .key = user.string(), .value = protocol::encode_row(row)});
+  write_host_row(user, row);
   next_.after = assigned_;
   if (!flying_.change && !std::exchange(is_changed_, true)) shard_.changed(shared_from_this());
+}
+
+void Conversation::write_host_row(const UserId& user, const protocol::MemberRow& row) {
+  next_.members.push_back({user, row});
+  next_.change->rows.push_back({.table = Table::members, .key = user.string(), .value = protocol::encode_row(row)});
 }
 
 void Conversation::tell_followers(Fanout fanout, RosterPtr to, std::uint64_t asked_at) {

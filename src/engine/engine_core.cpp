@@ -352,23 +352,25 @@ void EngineCore::run() {
 
 // Noted first: what is given out or leaves from here on looks at it. Then whoever has to look again is told.
 void EngineCore::membership_changed(const ConversationId& id) {
+  const std::uint64_t since = core_->store->last_batch();  // whoever comes misses nothing of what is said after it
   core_->membership_changes.note(id);
   if (!membership_ || core_->stopping) return;
   core::Shard& home = core_->home(id);
-  home.post([&home, id] {
+  home.post([&home, id, since] {
     const auto conversation = home.conversations().find(id);
     if (conversation && conversation->durable().roster) return;  // it asks when it is used; nobody follows it
     for (auto& shard : home.core().shards) {
-      shard->post([&hub = shard->hub(), id] { hub.membership_changed(id); });
+      shard->post([&hub = shard->hub(), id, since] { hub.membership_changed(id, since); });
     }
   });
 }
 
 void EngineCore::membership_changed(const UserId& user) {
+  const std::uint64_t since = core_->store->last_batch();
   core_->membership_changes.note(user);
   if (!membership_ || core_->stopping) return;
   core::Shard& home = core_->home(user);
-  home.post([&hub = home.hub(), user] { hub.membership_changed(user); });
+  home.post([&hub = home.hub(), user, since] { hub.membership_changed(user, since); });
 }
 
 Stats EngineCore::stats() const {

@@ -309,13 +309,6 @@ TEST_CASE("Who has left a team that is not listed sees up to where he left, and 
       say("welcome back");
       game.server.settle();
       CHECK(seen() == Lines{"one", "welcome back"});
-      bob.receives();
-      moves(false);
-      say("without bob again");
-      moves(true);
-      say("and again");
-      game.server.settle();
-      CHECK(seen() == Lines{"one", "welcome back", "and again"});
     }
   }
 }

@@ -15,7 +15,7 @@ int main(int argc, char** argv) {
   std::string data;
   TcpOptions tcp;
   Durability durability = Durability::disk;
-  bool insecure = false;
+  bool insecure = false, no_limits = false;
   CLI::App app{"A chat server on SQLite, to be killed"};
   app.add_flag("--insecure-dev-auth", insecure, "A client's token is its user id")->required();
   app.add_option("--listen", tcp.address, "Address to listen on");
@@ -24,6 +24,7 @@ int main(int argc, char** argv) {
   app.add_option("--durability", durability, "process or disk")
       ->transform(CLI::CheckedTransformer(
           std::map<std::string, Durability>{{"process", Durability::process}, {"disk", Durability::disk}}));
+  app.add_flag("--no-limits", no_limits, "No limit on messages and requests a second");
   CLI11_PARSE(app, argc, argv);
 
   sigset_t signals;
@@ -31,10 +32,13 @@ int main(int argc, char** argv) {
   for (const int each : {SIGINT, SIGTERM}) sigaddset(&signals, each);
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   std::filesystem::create_directories(data);
+  Limits limits;
+  if (no_limits) limits.messages_per_second = limits.requests_per_second = 0;
   auto engine = Engine::open({.storage = backend::make_sqlite_storage({.path = data + "/chat.db"}),
                               .authenticator = make_insecure_dev_authenticator(),
                               .durability = durability,
-                              .threads = 1});
+                              .threads = 1,
+                              .limits = limits});
   if (!engine) return std::fprintf(stderr, "cannot open: %s\n", engine.error().message.c_str()), 1;
   const auto at = engine->listen(make_tcp_transport(tcp));
   if (!at) return std::fprintf(stderr, "cannot listen: %s\n", at.error().message.c_str()), 1;

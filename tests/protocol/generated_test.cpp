@@ -38,7 +38,6 @@ void fill(pb::Settings& theirs) {
   theirs.set_newcomers_see(3);
   theirs.set_newcomers_last(9);
   theirs.set_open(true);
-  theirs.set_notify_only(true);
 }
 void fill(pb::MessagePosted& theirs) {
   fill(*theirs.mutable_content());
@@ -319,7 +318,10 @@ TEST_CASE("generated: events and what they hold") {
     fill(*m.mutable_settings_changed());
   });
   Pair<pb::Content>{}("Content", [](auto& m) { fill(m); });
-  Pair<pb::Settings>{}("ConversationSettings", [](auto& m) { fill(m); });
+  Pair<pb::Settings>{}("ConversationSettings", [](auto& m) {
+    fill(m);
+    m.set_notify_only(true);
+  });
   Pair<pb::Member>{}("Member", [](auto& m) { fill(m); });
 }
 

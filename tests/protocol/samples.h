@@ -46,12 +46,7 @@ inline Content content() {
 }
 inline Member member() { return {.user = "bob", .role = Role::admin}; }
 inline ConversationSettings settings() {
-  return {.title = "T",
-          .custom = {{"c", ""}},
-          .newcomers_see = NewcomersSee::last,
-          .newcomers_last = 9,
-          .open = true,
-          .notify_only = true};
+  return {.title = "T", .custom = {{"c", ""}}, .newcomers_see = NewcomersSee::last, .newcomers_last = 9, .open = true};
 }
 inline MessagePosted posted() { return {.content = content(), .revision = 2, .deleted = true, .changed = at_ms(-5)}; }
 inline Event event(EventBody body = posted()) {
@@ -163,7 +158,9 @@ void for_each(Visit&& visit) {
   visit("SettingsChanged", event(SettingsChanged{settings()}));
   visit("UnknownEvent", event(UnknownEvent{77}));
   visit("Content", content());
-  visit("ConversationSettings", settings());
+  ConversationSettings of_a_channel = settings();
+  of_a_channel.notify_only = true;
+  visit("ConversationSettings", of_a_channel);
   visit("Member", member());
 }
 

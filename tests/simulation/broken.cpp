@@ -334,6 +334,88 @@ class AsksNobody final : public Broken {
   bool asks_its_policy() override { return false; }
 };
 
+// ---- to whom who is not pushed everything, and to the host's table
+
+// It is said to be live again from a seq on, and that one is pushed to nobody: as if the session's own shard decided.
+class LiveTooEarly final : public Broken {
+ public:
+  void was_read(unsigned device, const ConversationId& id, const SyncPage& page) override {
+    if (page.live_from != 0) live_from_[{device, id}] = page.live_from;
+  }
+  bool gives(unsigned device, const Push& push) override {
+    const Event* event = push.event();
+    if (!event) return true;
+    const auto found = live_from_.find({device, event->conversation});
+    if (found == live_from_.end() || event->seq < found->second) return true;
+    const bool in_between = event->seq == found->second;
+    live_from_.erase(found);
+    return !in_between;
+  }
+
+ private:
+  std::map<std::pair<unsigned, ConversationId>, Seq> live_from_;
+};
+
+// Who was told of a conversation is not told again until he has read it.
+class TellsOnce final : public Broken {
+ public:
+  void was_read(unsigned device, const ConversationId& id, const SyncPage&) override { told_.erase({device, id}); }
+  bool gives(unsigned device, const Push& push) override {
+    const auto* moved = push.as<HeadMoved>();
+    return !moved || told_.insert({device, moved->conversation}).second;
+  }
+
+ private:
+  std::set<std::pair<unsigned, ConversationId>> told_;
+};
+
+// The event at which the fan-out of a conversation changes is pushed to nobody.
+class LosesCrossings final : public Broken {
+ public:
+  std::unique_ptr<Storage> storage(std::unique_ptr<Storage> inner, Disk& disk) override {
+    return std::make_unique<Watching>(std::move(inner), disk, crossings_);
+  }
+  std::vector<Frame> to_client(std::uint64_t, const Frame& frame, Disk&) override {
+    const auto place = protocol::place_of(*frame);
+    if (crossings_.contains({std::string(place.conversation), place.seq})) return {};
+    return {frame};
+  }
+  bool gives(unsigned, const Push& push) override {
+    const Event* event = push.event();
+    return !event || !crossings_.contains({event->conversation.string(), event->seq});
+  }
+
+ private:
+  using Crossings = std::set<std::pair<std::string, Seq>>;
+  class Watching final : public Through {
+   public:
+    Watching(std::unique_ptr<Storage> inner, Disk& disk, Crossings& crossings)
+        : Through(std::move(inner), disk), crossings_(crossings) {}
+    CommitInfo commit(std::span<const Change> changes, std::span<Status> outcome) override {
+      for (const Change& change : changes) {
+        for (const Row& row : change.rows) {
+          if (row.table != Table::settings || !row.value || !is_conversation(change.partition)) continue;
+          const auto state = protocol::decode_row<protocol::ConversationRow>(*row.value);
+          if (state && state->crossed > change.expected_head) {
+            crossings_.insert({std::string(change.partition.substr(2)), state->crossed});
+          }
+        }
+      }
+      return inner_->commit(changes, outcome);
+    }
+
+   private:
+    Crossings& crossings_;
+  };
+  Crossings crossings_;
+};
+
+// For some steps after the host's table has changed, pushes leave under the old one.
+class LearnsLate final : public Broken {
+ public:
+  unsigned told_after() override { return 30; }
+};
+
 template <class Kind>
 std::unique_ptr<Broken> make() {
   if constexpr (std::is_base_of_v<Broken, Kind>) {
@@ -370,6 +452,13 @@ const std::vector<BrokenKind>& broken_kinds() {
       {"epoch-stays", "a lost suffix that nobody is told of", {once, resume}, make<KeepsItsEpoch>},
       {"revokes-nothing", "a revoked login that goes on", {privacy}, make<RevokesNothing>},
       {"policy-ignored", "a policy that is not asked", {privacy, seqs, acknowledged, crash}, make<AsksNobody>},
+      {"live-on-session-shard",
+       "a session that is said to be live again before it is pushed to",
+       {resume},
+       make<LiveTooEarly>},
+      {"notice-not-renewed", "a notice that is not renewed until it is followed", {resume}, make<TellsOnce>},
+      {"crossing-event-lost", "the event at which a fan-out changes, pushed to nobody", {resume}, make<LosesCrossings>},
+      {"push-after-membership-changed", "a push that leaves under an old table", {privacy}, make<LearnsLate>},
       {"shown-twice", "a message that an application is shown twice", {once}, make<ComesBackTooFar>},
   };
   return kinds;

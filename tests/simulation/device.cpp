@@ -313,6 +313,9 @@ void Device::answered(std::size_t index, const Result<Accepted>& answer) {
                      error.code == ErrorCode::unauthenticated;  // it is revoked: after the next login
   const bool not_done = error.code == ErrorCode::storage_unavailable || error.code == ErrorCode::storage_full;
   const bool gives_up = not_done && !attempt.in_doubt && attempt.key.number == 0 && attempt.op % 3 == 0;
+  // Who is no longer in a team can't find out what became of an earlier try, of his or of his client's.
+  const auto* to = attempt.to.conversation();
+  if (!again && to && world_.disk.ledger.is_team(to->string())) return void(attempt.state = Attempt::State::lost);
   if (!again || gives_up) return world_.truth.refused(attempt, error);
   attempt.in_doubt = attempt.in_doubt || !not_done;
   if (attempt.key.empty()) {
