@@ -6,7 +6,9 @@
 
 #include "core/ask_host.h"
 #include "core/go_on.h"
+#include "core/hub.h"
 #include "core/shard.h"
+#include "core/store.h"
 
 // Who is in a conversation. Stored members are all in memory where it is fanned out on write; on read, those that
 // somebody asked for. The host's own are asked for, and kept as long as he does not say that they changed.
@@ -231,6 +233,7 @@ void Conversation::ask_members(std::uint64_t version) {
 
 // More than are held in memory: each is asked for by himself.
 void Conversation::hold_no_list(std::size_t count, std::uint64_t version) {
+  const bool begins = !host_known_ || durable_.roster;
   const RosterPtr before = host_known_ ? durable_.roster : nullptr;
   for (State* state : {&durable_, &assigned_}) {
     state->on_read = true;
@@ -239,14 +242,21 @@ void Conversation::hold_no_list(std::size_t count, std::uint64_t version) {
   }
   const std::uint64_t was_asked_at = std::exchange(asked_at_, version);
   // The rows stay as they were known: who has gone since keeps what he could see.
-  if (!std::exchange(host_known_, true) || before) {
+  host_known_ = true;
+  if (begins) {
     known_.clear();
     rows_at_ = 0;
   }
   for (const Participant& each : before ? before->all() : std::vector<Participant>()) {
     known_.put(each.user, each.row, was_asked_at);
   }
+  if (!begins || (!before && generation_ == 1)) return;
+  // Who was listed follows from here on; who came meanwhile, or was listed before it was read again, has to be found.
   if (before) tell_followers(Fanout::crossing_up, before, was_asked_at);
+  const std::uint64_t since = shard_.core().store->last_batch();
+  for (auto& shard : shard_.core().shards) {
+    shard->post([&hub = shard->hub(), id = id_, since] { hub.membership_changed(id, since); });
+  }
 }
 
 void Conversation::ask_roles(std::vector<UserId> users, std::uint64_t version) {
