@@ -170,7 +170,9 @@ void Conversation::publish_unseen(Seq known, const RosterPtr& before, const Rost
     unseen.to = before;
   } else if (durable_.on_read) {
     unseen.fanout = was_on_read ? Fanout::on_read : Fanout::crossing_up;
-    unseen.to = was_on_read ? moved : before;
+    // With those who came by what landed, and those who left.
+    unseen.to =
+        was_on_read ? moved : audience_of(shard_.core(), before, with(shard_.core(), *before, moved->all()), known);
   } else {
     unseen.fanout = was_on_read && durable_.crossed > known ? Fanout::crossing_down : Fanout::on_write;
     unseen.to = audience_of(shard_.core(), before, durable_.roster, known);

@@ -478,3 +478,23 @@ TEST_CASE("Something ephemeral reaches those who follow a channel") {
     CHECK(stranger.receives().empty());
   }
 }
+
+TEST_CASE("Who comes by a crossing that landed unnoticed is pushed to, and finds it in his list") {
+  for (const unsigned shards : {1u, 4u}) {
+    CAPTURE(shards);
+    Server server(small_groups(shards));
+    const ConversationId id = channel(server, "news", 7);
+    Person editor(server, "editor"), last(server, reader(7)), first(server, reader(0));
+    server.settle();
+    server.store->next({Fate::unknown_done});
+    const AddMembers add{.conversation = id, .members = {{user(reader(7)), Role::reader}}, .key = "k"};
+    REQUIRE_FALSE(server.ask(Identity::system(), add));
+    server.advance(2s);
+    editor.says(id, "welcome");
+    CHECK(only(last.receives(), "welcome") == Lines{"welcome"});
+    CHECK(only(first.receives(), "welcome") == Lines{"welcome"});
+    server.advance(2s);
+    CHECK(rows(server, reader(7), Table::channels) == 1);
+    CHECK(rows(server, reader(7), Table::inbox) == 0);
+  }
+}

@@ -356,10 +356,12 @@ class LiveTooEarly final : public Broken {
   std::map<std::pair<unsigned, ConversationId>, Seq> live_from_;
 };
 
-// Who was told of a conversation is not told again until he has read it.
+// Who was told of a conversation is not told again until he is pushed to again.
 class TellsOnce final : public Broken {
  public:
-  void was_read(unsigned device, const ConversationId& id, const SyncPage&) override { told_.erase({device, id}); }
+  void was_read(unsigned device, const ConversationId& id, const SyncPage& page) override {
+    if (page.live_from != 0) told_.erase({device, id});
+  }
   bool gives(unsigned device, const Push& push) override {
     const auto* moved = push.as<HeadMoved>();
     return !moved || told_.insert({device, moved->conversation}).second;
