@@ -48,7 +48,6 @@ class CHATCORE_API PubSubSink {
 // Exceptions: what start() throws counts as `transport_failed`, what publish() throws as a frame lost without a word,
 // what subscribe() throws as `cancelled`.
 // Ownership: the engine owns it and destroys it after stop(). The sink outlives the stop(), not the object.
-// pubsub_conformance in testing.h checks an implementation.
 class CHATCORE_API PubSub {
  public:
   virtual ~PubSub();
