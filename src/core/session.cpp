@@ -347,7 +347,8 @@ void Session::fall_behind(const ConversationId& id, std::optional<Seq> after, st
   }
   const auto [behind, is_new] = catch_up_->behind.try_emplace(id, CatchUp::Behind{after, 0, since});
   behind->second.since = std::min(behind->second.since, since);
-  if (!is_new && after && behind->second.after && *after < *behind->second.after) {
+  // What was dropped from the outbox lies before what a place by batch would bring.
+  if (!is_new && after && (!behind->second.after || *after < *behind->second.after)) {
     behind->second.after = after;
     ++behind->second.asked;
   }

@@ -10,7 +10,7 @@ namespace simulation {
 namespace {
 
 constexpr std::uint64_t retry_ms = 60;
-constexpr std::size_t narrow_outbox = 6000;
+constexpr std::size_t narrow_outbox = 3500;
 
 std::string text_of(const Event& event) {
   const std::string place = event.conversation.string() + " #" + std::to_string(event.seq) + ": ";
@@ -270,7 +270,7 @@ void Device::send(std::size_t index) {
   };
   const ConversationId id = attempt.to.conversation() ? *attempt.to.conversation() : ConversationId();
   Content content{.text = attempt.sent};
-  if (world_.plan.narrow) content.data.resize(attempt.op * 37 % 1900);
+  if (world_.plan.narrow) content.data.resize(500 + attempt.op * 37 % 1400);
   switch (attempt.what) {
     case Do::send:
     case Do::send_again:

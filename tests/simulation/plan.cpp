@@ -107,6 +107,7 @@ Plan make_plan(std::uint64_t seed) {
     Op op{.number = i + 1, .what = pick(random)};
     if (plan.on_read != 0 && op.what == Do::send && random.percent(20))
       op.what = random.percent(50) ? Do::join : Do::leave;
+    if (plan.narrow && random.percent(30)) op.what = random.percent(15) ? Do::sleep : Do::send;
     if (calm && op.what >= Do::cut && op.what != Do::move) op.what = Do::wait;
     if (op.what == Do::move && plan.teams.empty()) op.what = Do::send;
     if (op.what == Do::crash && plan.durability != Durability::disk && random.percent(60)) op.what = Do::power_cut;

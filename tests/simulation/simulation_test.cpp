@@ -113,6 +113,7 @@ TEST_CASE("Promise 4 fails where a checkpoint is sent too early") { catches("che
 TEST_CASE("Promise 4 fails where a page is off by one") { catches("page-off-by-one"); }
 TEST_CASE("Promise 4 fails where an inbox entry is not written again after a crash") { catches("inbox-not-recovered"); }
 TEST_CASE("Promise 4 fails where a suffix is lost and nobody is told") { catches("epoch-stays"); }
+TEST_CASE("Promise 4 fails where a session is said to be live again too early") { catches("live-on-session-shard"); }
 TEST_CASE("Promise 4 fails where a notice is not renewed") { catches("notice-not-renewed"); }
 TEST_CASE("Promise 4 fails where the event of a crossing is lost") { catches("crossing-event-lost"); }
 TEST_CASE("Promise 5 fails where what was refused is written") { catches("refused-is-written"); }

@@ -22,7 +22,7 @@ World::World(const Plan& p, Broken* broken, bool traces)
   for (const Group& group : plan.groups) disk.ledger.rules[group.id] = {group.newcomers_see, group.newcomers_last};
   for (unsigned i = 0; i < plan.devices.size(); ++i) devices_.push_back(std::make_unique<Device>(*this, i));
   network.leaves = [this](unsigned device, const Frame& frame) { leaves(device, frame); };
-  if (plan.narrow) network.most_queued = 6;
+  if (plan.narrow) network.most_queued = 3;
   if (broken_) {
     network.to_client = [this](unsigned, std::uint64_t connection, const Frame& frame) {
       return broken_->to_client(connection, frame, disk);
@@ -69,11 +69,11 @@ bool World::open() {
   }
   if (plan.narrow) {
     options.limits.stalled = 4s;
-    options.limits.frame_bytes = 8 << 10;
-    options.limits.outbox_bytes = 16 << 10;
-    options.limits.text_bytes = options.limits.metadata_bytes = 1 << 10;
+    options.limits.frame_bytes = 7 << 10;
+    options.limits.outbox_bytes = 14 << 10;
+    options.limits.text_bytes = options.limits.metadata_bytes = 512;
     options.limits.content_bytes = 2 << 10;
-    options.limits.group_members = 30;
+    options.limits.group_members = 20;
   }
   options.limits.messages_per_second = options.limits.requests_per_second = 0;
   options.runtime.clock = clock;
@@ -292,7 +292,7 @@ void World::perform(const Op& op) {
       move(op);
       break;
     case Do::sleep:
-      device.sleeps(50 + op.n * 4);
+      device.sleeps(200 + op.n * 6);
       break;
     case Do::wait:
       idle(std::chrono::milliseconds(op.n % 10 == 0 ? 9000 : 1 + op.n * 2));
