@@ -43,8 +43,9 @@ class CHATCORE_API Session {
   template <Request R>
   void call(R request, Done<typename R::Reply> done = {});
 
-  // The next push in order, or nothing within `wait`. With threads = 0 it polls the engine meanwhile, so it must not
-  // be called from a callback then. After Closed nothing comes any more.
+  // The next push in order, or nothing within `wait`. With threads = 0 it polls the engine while it waits, so it must
+  // not be called with a wait from a callback then; without a wait it only looks, and costs no more than that. After
+  // Closed nothing comes any more.
   std::optional<Push> take(std::chrono::milliseconds wait = {});
 
   // Covers what was taken. Empty until the first one arrives.

@@ -408,9 +408,10 @@ void ConnectionSession::send_queued() {
   bool took = false;
   // Nothing leaves under an old table of the host's: see MembershipChanges.
   std::shared_lock table(core_.membership_changes.mutex, std::defer_lock);
+  std::vector<Stale> stale;
   if (hosted_since() != 0) {
     table.lock();
-    drop_stale();
+    stale = take_stale();
   }
   while (!outbox_.empty() && !is_full_) {
     const std::size_t count = std::min(outbox_.size(), frames_a_send);
@@ -432,6 +433,7 @@ void ConnectionSession::send_queued() {
   }
   if (outbox_.empty()) nothing_queued();
   if (table.owns_lock()) table.unlock();
+  for (const Stale& each : stale) look_up_again(each);
   if (phase_ == Phase::closing && outbox_.empty()) return finish_close();
   if (took && has_notices()) taken();
   if (was_half_full && !half_full()) {

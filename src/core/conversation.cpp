@@ -199,7 +199,7 @@ void Conversation::take_host_rows(std::vector<Participant> stored) {
 
 bool Conversation::idle() const {
   return phase_ != Phase::loading && !flying_.change && !next_.change && waiting_.empty() && held_.empty() &&
-         replays_.empty() && !floor_unknown_ && !asking_ && unkept_.empty();
+         replays_.empty() && !floor_unknown_ && asked_for_.empty() && unkept_.empty();
 }
 
 // ---- an attempt, step by step
@@ -396,7 +396,8 @@ void Conversation::apply(Attempt attempt, Apply apply, std::optional<StoredMessa
 void Conversation::clear() {
   waiting_.clear();
   held_.clear();
-  waiting_for_host_.clear();
+  askers_.clear();
+  asked_for_.clear();
   next_ = {};
   flying_ = {};
 }

@@ -279,6 +279,7 @@ class Conversation : public std::enable_shared_from_this<Conversation> {
   void read_rows(std::vector<UserId>, Function<void(Status)>);
   void read_all_members(Function<void(Status)>);
   void ask_host(std::vector<UserId>, Function<void(Status)>);
+  void ask_for_those_who_wait();
   void ask_members(std::uint64_t version);
   void ask_roles(std::vector<UserId>, std::uint64_t version);
   void host_answered(Status);
@@ -342,8 +343,11 @@ class Conversation : public std::enable_shared_from_this<Conversation> {
   std::uint64_t rows_at_ = 0;   // where it does not list them: of the version up to which all rows known here hold
   std::unordered_map<UserId, protocol::MemberRow> host_rows_;  // where someone came late, or left
   std::unordered_set<UserId> unkept_;                          // of these, those not durable yet
-  bool asking_ = false;
-  std::vector<Function<void(Status)>> waiting_for_host_;
+  struct Asker {
+    std::vector<UserId> users{};
+    Function<void(Status)> then{};
+  };
+  std::vector<Asker> askers_, asked_for_;  // who wait for the host's table; and those whose question is with him
 };
 
 // The conversations of a shard.

@@ -149,11 +149,12 @@ bool LocalSession::is_stale_push(const protocol::PushPlace& place) {
   const std::uint64_t since = hosted_since();
   if (since == 0 || since == changes.version()) return false;
   if (place.kind == protocol::PushKind::signal || place.kind == protocol::PushKind::checkpoint) return true;
-  if (place.kind != protocol::PushKind::event) return false;
+  if (place.kind != protocol::PushKind::event && place.kind != protocol::PushKind::head_moved) return false;
   const auto id = ConversationId::make(place.conversation);
   if (!id || !changes.since(since, *id, options_.identity.user)) return false;
-  core_.home(options_.identity.user).post([self = shared_from_this(), id = *id, seq = place.seq] {
-    static_cast<LocalSession&>(*self).fall_behind(id, seq - 1);
+  Stale stale{*id, place.kind == protocol::PushKind::event ? std::optional(place.seq) : std::nullopt};
+  core_.home(options_.identity.user).post([self = shared_from_this(), stale = std::move(stale)] {
+    static_cast<LocalSession&>(*self).look_up_again(stale);
   });
   return true;
 }

@@ -10,24 +10,33 @@ namespace chatcore {
 inline namespace v1 {
 namespace core {
 
-void Notices::moved(const ConversationId& id, Seq head, std::chrono::milliseconds spread) {
-  Told& told = told_[id];
-  told.head = std::max(told.head, head);
-  told.spread = spread;
+void Notices::moved(const ConversationId& id, const Moved& moved) {
+  const auto [at, is_new] = told_.try_emplace(id, Told{.now = moved});
+  if (is_new) return;
+  Moved& now = at->second.now;
+  now.head = std::max(now.head, moved.head);
+  now.spread = moved.spread;
+  if (moved.asked_at != 0) now.asked_at = now.asked_at == 0 ? moved.asked_at : std::min(now.asked_at, moved.asked_at);
+}
+
+std::optional<Seq> Notices::withdraw(const ConversationId& id) {
+  const auto told = told_.extract(id);
+  return told ? std::optional(told.mapped().now.from) : std::nullopt;
 }
 
 void Notices::live(const ConversationId& id, Seq to) {
   const auto at = told_.find(id);
-  if (at != told_.end() && at->second.head <= to) told_.erase(at);
+  if (at != told_.end() && at->second.now.head <= to) told_.erase(at);
 }
 
-Frame Notices::notice(const ConversationId& id, Told& told) {
-  told.told = told.head;
-  told.notice = std::make_shared<const Bytes>(protocol::encode_head_moved({id, told.head, told.spread}));
+Frame Notices::notice(const ConversationId& id) {
+  Told& told = told_[id];
+  told.told = told.now.head;
+  told.notice = std::make_shared<const Bytes>(protocol::encode_head_moved({id, told.now.head, told.now.spread}));
   return told.notice;
 }
 
-void Notices::collapse(std::vector<Frame>& queue, std::size_t needed, std::size_t bound) {
+void Notices::collapse(std::vector<Frame>& queue, std::size_t needed, std::size_t bound, std::uint64_t asked_at) {
   struct Conversation {
     std::size_t bytes = 0;
     Seq last = 0;
@@ -64,8 +73,8 @@ void Notices::collapse(std::vector<Frame>& queue, std::size_t needed, std::size_
         if (std::exchange(conversation.is_told, true)) continue;
         const auto id = ConversationId::make(place.conversation);
         if (!id) continue;  // our own bytes
-        moved(*id, conversation.last);
-        left.push_back(notice(*id, told_[*id]));
+        moved(*id, {.from = place.seq - 1, .head = conversation.last, .asked_at = asked_at});
+        left.push_back(notice(*id));
         continue;
       }
     }

@@ -2,6 +2,8 @@
 
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
+#include <optional>
 #include <unordered_map>
 #include <vector>
 
@@ -23,8 +25,16 @@ class Notices {
   std::size_t size() const { return told_.size(); }
   void clear() { told_.clear(); }
 
-  // It goes on by notices from here, or did so already. `spread`: see HeadMoved.
-  void moved(const ConversationId&, Seq head, std::chrono::milliseconds spread = {});
+  struct Moved {
+    Seq from{};  // what comes after it is told of, where it was live until now
+    Seq head{};
+    std::uint64_t asked_at = 0;          // see Publication
+    std::chrono::milliseconds spread{};  // see HeadMoved
+  };
+  // It goes on by notices from here, or did so already.
+  void moved(const ConversationId&, const Moved&);
+  // He is not to be told of it for now. After which seq he has to be looked up again; empty: he was not told of it.
+  std::optional<Seq> withdraw(const ConversationId&);
   // The reader has it all up to `to`, and the rest will be pushed: decided on the conversation's shard. What moved on
   // since is not live yet.
   void live(const ConversationId&, Seq to);
@@ -32,25 +42,30 @@ class Notices {
   // Makes room for `needed` bytes in a queue that holds up to `bound`. Signals go, which were never promised; where
   // that is not enough, the conversations that take most room, until half of it is free or nothing more can be pulled.
   // A notice stands where the first event was: no checkpoint that comes behind it covers what nobody was told of.
-  void collapse(std::vector<Frame>& queue, std::size_t needed, std::size_t bound);
+  // `asked_at`: of what is queued.
+  void collapse(std::vector<Frame>& queue, std::size_t needed, std::size_t bound, std::uint64_t asked_at);
 
-  // The notices to queue now: of heads not told yet, where the last notice is no longer waiting in the queue.
+  // Of whom a notice is to be queued now: heads not told yet, where the last notice is no longer waiting in the queue.
+  struct Due {
+    ConversationId id{};
+    std::uint64_t asked_at = 0;
+  };
   template <class Waits>
-  std::vector<Frame> due(Waits&& waits) {
-    std::vector<Frame> frames;
-    for (auto& [id, told] : told_) {
-      if (told.head > told.told && !(told.notice && waits(told.notice))) frames.push_back(notice(id, told));
+  std::vector<Due> due(Waits&& waits) const {
+    std::vector<Due> all;
+    for (const auto& [id, told] : told_) {
+      if (told.now.head > told.told && !(told.notice && waits(told.notice))) all.push_back({id, told.now.asked_at});
     }
-    return frames;
+    return all;
   }
+  Frame notice(const ConversationId&);  // of one that is told of: its head
 
  private:
   struct Told {
-    Seq head{}, told{};
-    std::chrono::milliseconds spread{};
+    Moved now{};
+    Seq told{};
     Frame notice{};  // the last one
   };
-  static Frame notice(const ConversationId&, Told&);
 
   std::unordered_map<ConversationId, Told> told_;
 };

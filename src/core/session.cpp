@@ -66,6 +66,11 @@ std::chrono::milliseconds spread_of(const Core& core, const Session::Seen* seen)
   return std::chrono::milliseconds(readers < 100 ? 0 : std::min<std::size_t>(readers / 10, 10'000));
 }
 
+// What a table of the host's answers late, or not at all: see Membership.
+bool is_of_host(const Error& error) {
+  return error.code == ErrorCode::timeout || error.code == ErrorCode::cancelled || error.code == ErrorCode::overloaded;
+}
+
 }  // namespace
 
 // ---- what is pushed
@@ -121,13 +126,15 @@ bool Session::deliver(const ConversationId& id, const Publication& publication, 
   }
   // The session that it came through has the acknowledgement.
   if (publication.session != id_) {
+    Notices::Moved told{.from = publication.seq - 1, .head = publication.seq, .asked_at = asked_at};
+    if (publication.notify_only) told.spread = spread_of(core_, seen);
     if (publication.notify_only || (notices_ && notices_->contains(id))) {
-      notify(id, publication.seq, publication.notify_only ? spread_of(core_, seen) : std::chrono::milliseconds(0));
+      notify(id, told);
     } else {
       Frame frame = publication.shown_to(identity_.user, seen ? seen->intervals : nullptr);
       if (!make_room_for(frame->size())) return false;
       if (notices_ && notices_->contains(id)) {  // it is the one that collapsed to make room
-        notify(id, publication.seq);
+        notify(id, told);
       } else if (!catch_up_ || !catch_up_->listing) {
         stands_on(asked_at);
         push(std::move(frame));
@@ -166,18 +173,23 @@ void Session::checkpoint(const Frame& frame, std::uint64_t batch) {
 
 // ---- a reader who takes too slowly
 
-void Session::notify(const ConversationId& id, Seq head, std::chrono::milliseconds spread) {
+void Session::notify(const ConversationId& id, const Notices::Moved& moved) {
   if (!notices_) notices_ = std::make_unique<Notices>();
-  notices_->moved(id, head, spread);
+  notices_->moved(id, moved);
   taken();
 }
 
 void Session::taken() {
   if (!notices_) return;
-  for (Frame& frame : notices_->due([this](const Frame& notice) { return waits(notice); })) {
+  for (const auto& [id, asked_at] : notices_->due([this](const Frame& notice) { return waits(notice); })) {
+    if (!notices_ || !notices_->contains(id)) continue;
+    if (asked_at != 0 && is_stale(asked_at, id)) {
+      look_up_again({id, {}});
+      continue;
+    }
     add(core_.counters.notices);
-    push(std::move(frame));
-    if (!notices_) return;
+    stands_on(asked_at);
+    push(notices_->notice(id));
   }
 }
 
@@ -186,7 +198,7 @@ void Session::collapse(std::size_t needed) {
   add(core_.counters.collapses);
   const std::size_t most = bound();  // with what is queued: where memory is short it is little
   std::vector<Frame> queued = take_queue();
-  notices_->collapse(queued, needed, most);
+  notices_->collapse(queued, needed, most, hosted_since());
   put_queue(std::move(queued));
   if (notices_->size() > Notices::most) return fall_back();
   if (notices_->size() == 0) notices_.reset();  // signals were enough
@@ -209,25 +221,33 @@ void Session::fall_back() {
 
 // A push that stands on what the host's table said before it changed does not leave: its conversation is read again, as
 // far as he may see it now.
-void Session::drop_stale() {
+std::vector<Session::Stale> Session::take_stale() {
+  std::vector<Stale> stale;
   const MembershipChanges& changes = core_.membership_changes;
   const std::uint64_t since = hosted_since(), version = changes.version();
-  if (since == 0 || since == version) return;
+  if (since == 0 || since == version) return stale;
   if (checkpoint_ && waits(checkpoint_)) queued_batch_ = taken_batch_;  // it may cover what goes
   std::vector<Frame> queued = take_queue();
-  std::vector<std::pair<ConversationId, Seq>> dropped;
   std::erase_if(queued, [&](const Frame& frame) {
+    using protocol::PushKind;
     const auto place = protocol::place_of(*frame);
-    if (place.kind == protocol::PushKind::signal || frame == checkpoint_) return true;
-    if (place.kind != protocol::PushKind::event) return false;
+    if (place.kind == PushKind::signal || frame == checkpoint_) return true;
+    if (place.kind != PushKind::event && place.kind != PushKind::head_moved) return false;
     const auto id = ConversationId::make(place.conversation);
     if (!id || !changes.since(since, *id, identity_.user)) return false;
-    dropped.emplace_back(*id, place.seq);
+    stale.push_back({*id, place.kind == PushKind::event ? std::optional(place.seq) : std::nullopt});
     return true;
   });
   put_queue(std::move(queued));
   hosted_since_.store(version, std::memory_order_relaxed);
-  for (const auto& [id, seq] : dropped) fall_behind(id, seq - 1);
+  return stale;
+}
+
+void Session::look_up_again(const Stale& stale) {
+  if (stale.seq) return fall_behind(stale.id, *stale.seq - 1);
+  const auto from = notices_ ? notices_->withdraw(stale.id) : std::nullopt;
+  if (notices_ && notices_->size() == 0) notices_.reset();
+  if (from) fall_behind(stale.id, *from);
 }
 
 void Session::live(const ConversationId& id, Seq to) {
@@ -383,10 +403,11 @@ void Session::next_page() {
 void Session::page(std::uint64_t number, unsigned asked, const ConversationId& id, Result<Replayed> replayed) {
   if (!home_ || !catch_up_ || catch_up_->number != number) return;
   catch_up_->waiting = false;
-  const auto behind = catch_up_->behind.find(id);
-  if (behind == catch_up_->behind.end() || behind->second.asked != asked) return next_page();
+  const auto found = catch_up_->behind.find(id);
+  if (found == catch_up_->behind.end() || found->second.asked != asked) return next_page();
+  CatchUp::Behind& behind = found->second;  // stays where it is, whatever else falls behind meanwhile
   if (!replayed && replayed.error().code == ErrorCode::no_such_conversation) replayed = Replayed{.live = true};
-  if (!replayed) return close(replayed.error());
+  if (!replayed) return is_of_host(replayed.error()) ? next_page_later() : close(replayed.error());
   if (replayed->asked_at != 0 && is_stale(replayed->asked_at, id)) return next_page();  // once more
   for (auto& [seq, frame] : replayed->frames) {
     if (half_full()) return;  // goes on from here once there is room
@@ -394,14 +415,26 @@ void Session::page(std::uint64_t number, unsigned asked, const ConversationId& i
     delivered_ = true;
     push(std::move(frame));
     if (overflowed_ || !catch_up_ || catch_up_->number != number) return;
-    behind->second.after = seq;
+    if (behind.asked != asked) return next_page();  // it fell further behind
+    behind.after = seq;
   }
-  behind->second.after = replayed->covers_to;
+  behind.after = replayed->covers_to;
   if (replayed->live) {
-    catch_up_->behind.erase(behind);
+    catch_up_->behind.erase(id);
     read_to_the_end(id, *replayed);
   }
   next_page();
+}
+
+// The host's table could not be asked: what is missing can wait, and nothing else of the session depends on it.
+void Session::next_page_later() {
+  catch_up_->waiting = true;
+  home_->after(look_again_after, [weak = weak_from_this(), number = catch_ups_] {
+    const auto self = weak.lock();
+    if (!self || !self->home_ || !self->catch_up_ || self->catch_up_->number != number) return;
+    self->catch_up_->waiting = false;
+    self->next_page();
+  });
 }
 
 void Session::read_to_the_end(const ConversationId& id, const Replayed& replayed) {
@@ -410,7 +443,10 @@ void Session::read_to_the_end(const ConversationId& id, const Replayed& replayed
   } else {
     home_->hub().unfollow(*this, id);
   }
-  if (replayed.notice) notify(id, replayed.head);
+  if (replayed.notice) {
+    const Seq from = replayed.head - std::min<Seq>(replayed.head, 1);
+    notify(id, {.from = from, .head = replayed.head, .asked_at = replayed.asked_at});
+  }
 }
 
 void Session::room() { next_page(); }

@@ -98,8 +98,14 @@ class Session : public std::enable_shared_from_this<Session> {
   std::uint64_t hosted_since() const { return hosted_since_.load(std::memory_order_relaxed); }
   void queued_one();  // by who queues, under the lock of the queue if it has one
   void nothing_queued() { hosted_since_.store(0, std::memory_order_relaxed); }
-  // With MembershipChanges::mutex: takes out of the queue what may no longer be shown. It is looked up anew.
-  void drop_stale();
+  // With MembershipChanges::mutex: takes out of the queue what may no longer be shown. It is looked up anew, without
+  // it.
+  struct Stale {
+    ConversationId id{};
+    std::optional<Seq> seq{};  // of an event; empty: it was a notice
+  };
+  std::vector<Stale> take_stale();
+  void look_up_again(const Stale&);
 
   const std::shared_ptr<Core> keep_;  // links and handles may outlive the engine
   Core& core_;
@@ -115,7 +121,7 @@ class Session : public std::enable_shared_from_this<Session> {
     std::uint64_t number{};  // what an earlier one asked for is not for this one
     std::uint64_t batch{};
     bool is_new = false;          // it begins now: only what it follows has to be found
-    bool places_missing = false;  // they could not be read: it goes on without, and without a checkpoint, for now
+    bool places_missing = false;  // they could not be read yet: it goes on without, but is given no checkpoint
     bool listing = true;          // what changed is not known yet: what is published now is noted
     std::unordered_set<ConversationId> noted{};
     struct Behind {
@@ -135,6 +141,7 @@ class Session : public std::enable_shared_from_this<Session> {
   void listed(std::uint64_t number, Result<std::vector<ConversationId>>);
   void next_page();
   void page(std::uint64_t number, unsigned asked, const ConversationId&, Result<Replayed>);
+  void next_page_later();
   void read_to_the_end(const ConversationId&, const Replayed&);
   bool is_stale(std::uint64_t asked_at, const ConversationId&) const;
   void stands_on(std::uint64_t asked_at);
@@ -142,7 +149,7 @@ class Session : public std::enable_shared_from_this<Session> {
   bool make_room_for(std::size_t bytes);
   void collapse(std::size_t needed);
   void fall_back();
-  void notify(const ConversationId&, Seq head, std::chrono::milliseconds spread = {});
+  void notify(const ConversationId&, const Notices::Moved&);
 
   const std::uint64_t id_;
   const std::size_t own_bytes_;  // as they are accounted for

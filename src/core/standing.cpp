@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <array>
+#include <iterator>
 #include <mutex>
 #include <shared_mutex>
 #include <utility>
@@ -19,6 +20,7 @@ namespace core {
 namespace {
 
 constexpr unsigned most_rounds = 16;      // a table that changes faster than it is read
+constexpr std::size_t most_asked = 1024;  // who are asked for at once
 constexpr std::size_t most_patched = 32;  // users looked up one by one; more: the whole list again
 
 Error no_such_conversation() {
@@ -185,34 +187,43 @@ void Conversation::read_all_members(Function<void(Status)> then) {
 
 // ---- the host's members
 
-// One question at a time; who comes meanwhile looks again when it is answered.
+// One question at a time, for all who wait; who comes meanwhile is in the next one.
 void Conversation::ask_host(std::vector<UserId> users, Function<void(Status)> then) {
-  waiting_for_host_.push_back(std::move(then));
-  if (std::exchange(asking_, true)) return;
+  askers_.push_back({std::move(users), std::move(then)});
+  if (asked_for_.empty()) ask_for_those_who_wait();
+}
+
+void Conversation::ask_for_those_who_wait() {
+  const auto last = askers_.begin() + static_cast<std::ptrdiff_t>(std::min(askers_.size(), most_asked));
+  asked_for_.assign(std::move_iterator(askers_.begin()), std::move_iterator(last));
+  askers_.erase(askers_.begin(), last);
   const MembershipChanges& changes = shard_.core().membership_changes;
   std::shared_lock lock(changes.mutex);
   const std::uint64_t version = changes.version();
   const auto named = changes.users_since(asked_at_);
-  const bool list_is_old = !host_known_ || changes.since(asked_at_, id_) || !named;
-  if (!durable_.on_read && named && !list_is_old && named->size() <= most_patched) {
-    users = *named;
+  const bool list_is_old = !host_known_ || changes.since(asked_at_, id_);
+  std::vector<UserId> users;
+  if (list_is_old || (durable_.roster && (!named || named->size() > most_patched))) {
     lock.unlock();
-    return ask_roles(std::move(users), version);
+    return ask_members(version);
   }
-  if (durable_.on_read && host_known_ && !changes.since(asked_at_, id_)) {
+  if (durable_.roster) {
+    users = *named;
+  } else {
+    for (const Asker& asker : asked_for_) users.insert(users.end(), asker.users.begin(), asker.users.end());
+    std::sort(users.begin(), users.end());
+    users.erase(std::unique(users.begin(), users.end()), users.end());
     std::erase_if(users, [&](const UserId& u) {
       return u.empty() || (known_.has(u) && !changes.since(known_.version(u), id_, u));
     });
-    lock.unlock();
-    return ask_roles(std::move(users), version);
   }
   lock.unlock();
-  ask_members(version);
+  ask_roles(std::move(users), version);
 }
 
 void Conversation::host_answered(Status status) {
-  asking_ = false;
-  for (auto& then : std::exchange(waiting_for_host_, {})) then(status);
+  for (Asker& asker : std::exchange(asked_for_, {})) asker.then(status);
+  if (asked_for_.empty() && !askers_.empty()) ask_for_those_who_wait();
 }
 
 void Conversation::ask_members(std::uint64_t version) {

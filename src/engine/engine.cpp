@@ -102,12 +102,8 @@ std::optional<Push> Session::take(std::chrono::milliseconds wait) {
     if (auto push = session_->take()) return push;
     core::Core& core = session_->core();
     const auto left = end - std::chrono::steady_clock::now();
-    // With no time to wait, what has happened is still shown: one look at what there is to do.
-    if (core.help && core.help()) {
-      if (auto push = session_->take()) return push;
-      if (left > std::chrono::nanoseconds(0)) continue;
-    }
-    if (left <= std::chrono::nanoseconds(0)) return {};
+    if (left <= std::chrono::nanoseconds(0)) return {};  // without a poll: its time would be in nobody's budget
+    if (core.help && core.help()) continue;
     session_->wait(
         std::min(std::chrono::ceil<std::chrono::milliseconds>(left), std::chrono::milliseconds(core.help ? 1 : 1000)));
   }

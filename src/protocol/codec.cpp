@@ -142,10 +142,11 @@ PushPlace place_of(View frame) {
   WireField field;
   if (!Reader(frame).next(field)) return {PushKind::other, {}, 0};
   switch (field.number) {
-    case server_frame::event: {
-      PushPlace place{PushKind::event, {}, 0};
-      Reader event(field.bytes);
-      for (WireField part; event.next(part) && part.number <= event_seq;) {
+    case server_frame::event:
+    case server_frame::head_moved: {  // the first two fields of both are conversation and seq
+      PushPlace place{field.number == server_frame::event ? PushKind::event : PushKind::head_moved, {}, 0};
+      Reader parts(field.bytes);
+      for (WireField part; parts.next(part) && part.number <= event_seq;) {
         if (part.number == event_conversation) place.conversation = text_of(part.bytes);
         if (part.number == event_seq) place.seq = part.value;
       }
@@ -153,8 +154,6 @@ PushPlace place_of(View frame) {
     }
     case server_frame::signal:
       return {PushKind::signal, {}, 0};
-    case server_frame::head_moved:
-      return {PushKind::head_moved, {}, 0};
     case server_frame::checkpoint:
       return {PushKind::checkpoint, {}, 0};
     default:

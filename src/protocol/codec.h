@@ -46,7 +46,7 @@ Bytes encode_answer(std::uint64_t call, const Error&);
 Bytes encode_event_push(View event);
 Bytes encode_event_push(const Event&);
 View event_in(View event_push);  // the encoded Event, in place
-// What kind of push a frame is, and of an event its place; the id points into the frame.
+// What kind of push a frame is, and of an event its place, of a notice what it tells; the id points into the frame.
 enum class PushKind { event, signal, head_moved, checkpoint, other };
 struct PushPlace {
   PushKind kind{};

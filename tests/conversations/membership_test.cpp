@@ -21,7 +21,8 @@ struct Teams {
   std::size_t too_large = 0;
   bool throws = false;
   int asked = 0;
-  int drops = 0;  // so many questions for someone's teams
+  int drops = 0;       // so many questions for someone's teams
+  int role_drops = 0;  // or for his role
 };
 
 // Answers at once, or when the test says so.
@@ -46,6 +47,7 @@ class HostTable final : public Membership {
   }
   void role(const ConversationId& id, const UserId& who, Done<std::optional<Role>> done) override {
     ++teams_->asked;
+    if (teams_->role_drops > 0) return void(--teams_->role_drops);
     answer([teams = teams_, id, who, done = std::move(done)]() mutable {
       const auto& team = teams->members[id.string()];
       const auto found = team.find(who.string());
@@ -180,6 +182,107 @@ TEST_CASE("What waits in the outbox of a player who was moved does not leave it"
         if (heard.push && heard.push->event()) CHECK(line(*heard.push) == "secret plan");
       }
     }
+  }
+}
+
+TEST_CASE("What is taken back from a full outbox, as the table names its reader, comes again where he is still in it") {
+  for (const unsigned shards : {1u, 4u}) {
+    for (const std::size_t too_large : {0u, 1u}) {
+      CAPTURE(shards);
+      CAPTURE(too_large);
+      Game game(shards, nullptr, too_large);
+      Person alice(game.server, "alice"), bob(game.server, "bob", {}, 8 << 10);
+      game.server.settle();
+      Lines said;
+      for (int i = 0; i < 6; ++i) alice.says(red, said.emplace_back(std::to_string(i) + std::string(1000, 'x')));
+      game.server.engine().membership_changed(user("bob"));
+      game.server.settle();  // his teams are looked up; more than half of his outbox is full
+      Lines heard;
+      for (int i = 0; i < 10; ++i) {
+        game.server.advance(200ms);
+        for (auto& line : bob.receives()) heard.push_back(std::move(line));
+      }
+      CHECK(heard == said);
+      alice.says(red, "live");
+      CHECK(bob.receives() == Lines{"live"});
+    }
+  }
+}
+
+TEST_CASE("Nor does a notice of his old team leave for a player who was moved; who stays is told again") {
+  for (const bool quiet : {false, true}) {
+    for (const std::size_t too_large : {0u, 1u}) {
+      CAPTURE(quiet);
+      CAPTURE(too_large);
+      Game game(1, nullptr, too_large);
+      if (quiet) {
+        REQUIRE(game.server.ask(Identity::system(),
+                                ChangeSettings{.conversation = red, .settings = {.notify_only = true}}));
+      }
+      Person alice(game.server, "alice"), bob(game.server, "bob", {}, 8 << 10);
+      Wire carol(game.server.engine(), {.identity = Identity{.user = "carol"}});
+      game.server.settle();
+      REQUIRE(carol.asks(game.server, protocol::Login{}));
+      game.server.settle();
+      carol.hears(), bob.receives();
+      carol.takes(0);
+      for (int i = 0; i < 30; ++i) alice.says(red, std::string(1000, 'x'));
+      game.moves("bob", "team:red", "team:blue");
+      game.server.engine().membership_changed(user("carol"));
+      for (const Push& push : bob.takes()) {
+        CHECK_FALSE(push.event());
+        CHECK_FALSE(push.as<HeadMoved>());
+      }
+      carol.takes(SIZE_MAX);
+      game.server.advance(1s);
+      Seq told = 0;
+      for (const Heard& heard : carol.hears()) {
+        if (heard.push && heard.push->as<HeadMoved>()) told = std::max(told, heard.push->as<HeadMoved>()->head);
+        if (heard.push && heard.push->event()) told = std::max(told, heard.push->event()->seq);
+      }
+      CHECK(told == (quiet ? 31 : 30));
+      alice.says(red, "again");
+      for (const Push& push : bob.takes()) CHECK_FALSE((push.event() || push.as<HeadMoved>()));
+    }
+  }
+}
+
+TEST_CASE("Many who log in at once into a team that is not listed all get in") {
+  for (const unsigned shards : {1u, 4u}) {
+    CAPTURE(shards);
+    Game game(shards, nullptr, 1);
+    std::vector<std::unique_ptr<Session>> players;
+    for (int i = 0; i < 3000; ++i) game.teams->members["team:red"]["player-" + std::to_string(i)] = Role::member;
+    for (int i = 0; i < 3000; ++i) {
+      players.push_back(std::make_unique<Session>(
+          game.server.engine().open_session({.identity = {.user = user("player-" + std::to_string(i))}})));
+    }
+    game.server.settle();
+    REQUIRE(game.server.ask("alice", Send{.to = red, .content = {.text = "all here?"}}));
+    int heard = 0;
+    for (auto& player : players) {
+      const auto push = player->take();
+      if (push && line(*push) == "all here?") ++heard;
+    }
+    CHECK(heard == 3000);
+    CHECK(game.server.engine().stats().sessions == 3000);
+    CHECK(game.teams->asked < 3100);
+  }
+}
+
+TEST_CASE("A table that does not answer for a moment ends no session: who came is pushed to once it does") {
+  for (const unsigned shards : {1u, 4u}) {
+    Game game(shards, nullptr, 1);
+    Person alice(game.server, "alice"), dave(game.server, "dave");
+    game.server.settle();
+    game.teams->role_drops = 1;
+    game.moves("dave", "team:blue", "team:red");
+    game.server.settle();
+    CHECK(game.teams->role_drops == 0);
+    CHECK(game.server.engine().stats().sessions == 2);
+    for (int i = 0; i < 3; ++i) game.server.advance(1s);
+    alice.says(red, "hello dave");
+    CHECK(dave.receives() == Lines{"hello dave"});
   }
 }
 

@@ -439,7 +439,7 @@ const std::vector<BrokenKind>& broken_kinds() {
       {"page-off-by-one", "a page that is off by one", {resume}, make<SkipsOne>},
       {"seq-reused",
        "a seq that is given out again after an unknown commit",
-       {seqs, acknowledged, resume, crash},
+       {seqs, acknowledged, crash},
        make<ReusesSeqs>},
       {"inbox-not-recovered",
        "an inbox entry that is not written again after a crash",
@@ -450,7 +450,7 @@ const std::vector<BrokenKind>& broken_kinds() {
       {"reads-too-far", "a read above the durable head", {acknowledged}, make<ReadsTooFar>},
       {"shown-after-leaving", "an event to one who has left", {privacy}, make<NobodyLeaves>},
       {"deleted-text-stays", "a deletion that leaves its text", {deletion}, make<KeepsTheText>},
-      {"refused-is-written", "a refused commit that appears", {resume, crash}, make<WritesWhatItRefuses>},
+      {"refused-is-written", "a refused commit that appears", {crash, resume}, make<WritesWhatItRefuses>},
       {"epoch-stays", "a lost suffix that nobody is told of", {once, resume}, make<KeepsItsEpoch>},
       {"revokes-nothing", "a revoked login that goes on", {privacy}, make<RevokesNothing>},
       {"policy-ignored", "a policy that is not asked", {privacy, seqs, acknowledged, crash}, make<AsksNobody>},
@@ -460,7 +460,7 @@ const std::vector<BrokenKind>& broken_kinds() {
        make<LiveTooEarly>},
       {"notice-not-renewed", "a notice that is not renewed until it is followed", {resume}, make<TellsOnce>},
       {"crossing-event-lost", "the event at which a fan-out changes, pushed to nobody", {resume}, make<LosesCrossings>},
-      {"push-after-membership-changed", "a push that leaves under an old table", {privacy, resume}, make<LearnsLate>},
+      {"push-after-membership-changed", "a push that leaves under an old table", {privacy}, make<LearnsLate>},
       {"shown-twice", "a message that an application is shown twice", {once}, make<ComesBackTooFar>},
   };
   return kinds;
