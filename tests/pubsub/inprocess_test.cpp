@@ -284,13 +284,13 @@ TEST_CASE("several threads publish at once: each one's frames come in order, one
 TEST_CASE("a thread that has handed over a whole queue leaves the rest to the next that comes") {
   Pair two(InprocessExchangeOptions{.queue_frames = 8});
   two.b->subscribe("t", {});
-  std::atomic<bool> over{false};
   std::thread::id first{};
-  std::atomic<bool> others{false};
+  std::atomic<bool> over{false}, others{false};
   two.to_b.then = [&](const std::string& what) {
     if (what == "t=first") first = std::this_thread::get_id();
     if (std::this_thread::get_id() != first) others = true;
-    if (!over) two.a->publish("t", frame("again"));  // so there is always one more
+    // So there is always one more, until another thread has it: that one must not become the captive.
+    if (!over && !others) two.a->publish("t", frame("again"));
   };
   std::thread captive([&] { two.a->publish("t", frame("first")); });
   const auto end = std::chrono::steady_clock::now() + 20s;

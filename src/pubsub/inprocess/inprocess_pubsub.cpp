@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <atomic>
 #include <condition_variable>
 #include <deque>
 #include <map>
@@ -55,6 +56,7 @@ struct Member {
   std::deque<Waiting> waiting{};      // subscriptions while the link is lost
   std::size_t frames = 0, bytes = 0;  // in the queue
   std::thread::id caller{};
+  std::atomic<int> coming{0};  // threads that wait for the mutex, to call the sink if nobody does
   // Frames were dropped behind what is queued; none is taken until the sink has been told that the link is lost.
   bool gap = false, told = false;
 };
@@ -92,12 +94,14 @@ struct InprocessExchange::State {
 
   // Calls the sink with what is queued, unless another thread does: then that one goes on with it.
   void deliver(Member& member) {
+    ++member.coming;
     std::unique_lock lock(mutex);
+    --member.coming;
     for (std::size_t done = 0; member.caller == std::thread::id(); ++done) {
       if (!step(member, lock)) return;
-      if (done < options.queue_frames) continue;
+      if (done < options.queue_frames || !member.coming) continue;
       lock.unlock();
-      std::this_thread::yield();  // one who has come meanwhile takes over
+      for (int i = 0; i < 100 && member.coming; ++i) std::this_thread::yield();  // one of them takes over
       lock.lock();
     }
   }
