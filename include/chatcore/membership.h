@@ -24,7 +24,7 @@ inline namespace v1 {
 // Threads: called on engine threads, must not block, may complete at once or later, from any thread. The engine takes
 // the first completion; one that is dropped counts as `cancelled`, one that has not come within
 // EngineOptions::membership_deadline as `timeout`; then what needed the answer fails retryably, and nothing is shown.
-// May be called again for the same question before the first answer has come.
+// May be called again for the same question before the first answer has come. Ids are valid during the call.
 // Exceptions: what it throws counts as `cancelled`.
 // Ownership: the engine owns it and destroys it after stop().
 class CHATCORE_API Membership {

@@ -11,7 +11,9 @@
 #include <chatcore/engine.h>
 #include <chatcore/export.h>
 #include <chatcore/function.h>
+#include <chatcore/membership.h>
 #include <chatcore/policy.h>
+#include <chatcore/pubsub.h>
 #include <chatcore/storage.h>
 #include <chatcore/transport.h>
 
@@ -20,6 +22,8 @@ inline namespace v1 {
 
 namespace detail {
 class FaultyAuthenticator;
+class FaultyMembership;
+class FaultyPubSub;
 class FaultyStorage;
 class FaultyWires;
 }  // namespace detail
@@ -122,6 +126,38 @@ struct TransportPair {
 CHATCORE_API std::vector<Check> transport_conformance(Function<TransportPair()> make,
                                                       std::chrono::milliseconds patience = std::chrono::seconds(10));
 
+// A table of members to try, and what it has to say.
+struct MembershipTrial {
+  Function<std::unique_ptr<Membership>()> make{};  // each time a fresh one, of a table that is as follows
+  ConversationId conversation{};                   // one that it owns and lists
+  std::vector<Member> members{};                   // all who are in that; one at least
+  UserId stranger{};                               // is in none of its conversations
+  ConversationId foreign{};                        // one that it does not own
+  // What is left out here is not checked.
+  ConversationId deserted{};               // one that it owns, with nobody in it
+  ConversationId crowd{};                  // one that it owns, with more members, the first of `members` among them,
+                                           // than it likes to list
+  Function<void(const UserId&)> remove{};  // takes one out of `conversation`, in the table of the last one made
+  Function<void()> let{};                  // where it needs the host's loop to answer: called until it has
+  std::chrono::milliseconds patience{5'000};  // an answer that takes longer does not come: the engine's deadline
+};
+
+// What membership.h promises, as checks. Runs on the calling thread, but for one check, which asks from others too;
+// `let` is called on that thread alone.
+CHATCORE_API std::vector<Check> membership_conformance(MembershipTrial);
+
+// Two on one broker, not started, and what can be done to their links to it.
+struct PubSubPair {
+  std::unique_ptr<PubSub> one{}, two{};
+  Function<void()> break_link{}, mend_link{};  // of both; unset: what becomes of a lost link is not checked
+};
+
+// What pubsub.h promises, as checks. `make` gives a fresh pair each time. What comes later is waited for, for up to
+// `patience`; `let`, where given, is called meanwhile, by one thread at a time: whatever of the host's hands frames
+// over. The checks publish from several threads.
+CHATCORE_API std::vector<Check> pubsub_conformance(Function<PubSubPair()> make, Function<void()> let = {},
+                                                   std::chrono::milliseconds patience = std::chrono::seconds(10));
+
 // ---- faults
 
 // Wrappers that fail on order: what they wrap does the work. The orders are shared with the test, which may give them
@@ -211,6 +247,69 @@ class CHATCORE_API AuthenticatorFaults {
 };
 CHATCORE_API std::unique_ptr<Authenticator> make_faulty_authenticator(std::unique_ptr<Authenticator>,
                                                                       std::shared_ptr<AuthenticatorFaults>);
+
+enum class MembershipFault : std::uint8_t {
+  none,
+  fails,    // with `overloaded`, and the table is not asked
+  late,     // answered in MembershipFaults::release()
+  twice,    // answered, then again as if there were nobody
+  never,    // the completion is kept for ever
+  dropped,  // ... or let go of without an answer
+  throws,   // instead of an answer
+};
+
+class CHATCORE_API MembershipFaults {
+ public:
+  explicit MembershipFaults(std::uint64_t seed = 1);
+  ~MembershipFaults();
+  // What happens to the questions to come, in order, whoever is asked about; then as some() says.
+  void next(std::vector<MembershipFault>);
+  // Of all others this share, 0 to 1, suffers one of these, as chance of the seed has it; 0: all is well.
+  void some(double share, std::vector<MembershipFault>);
+  std::size_t release();        // answers what is late, in order, on this thread; how many
+  std::size_t waiting() const;  // late, now
+  std::size_t asked() const;    // questions, so far; owns() is none
+  std::size_t spoiled() const;  // of these, by a fault
+
+ private:
+  struct State;
+  friend class detail::FaultyMembership;
+  std::shared_ptr<State> state_;
+};
+CHATCORE_API std::unique_ptr<Membership> make_faulty_membership(std::unique_ptr<Membership>,
+                                                                std::shared_ptr<MembershipFaults>);
+
+enum class PubSubFault : std::uint8_t {
+  none,
+  lost,       // goes nowhere, and all sinks are told: link_lost(), link_back()
+  unnoticed,  // goes nowhere, and nobody is told, as no PubSub may do
+  late,       // published in PubSubFaults::release(), behind those that came later
+  twice,
+  throws,     // publish() does, and the frame goes nowhere
+};
+
+// Of the frames of all PubSubs that obey it, and of their links.
+class CHATCORE_API PubSubFaults {
+ public:
+  explicit PubSubFaults(std::uint64_t seed = 1);
+  ~PubSubFaults();
+  void next(std::vector<PubSubFault>);                // what happens to the frames to be published, in order
+  void some(double share, std::vector<PubSubFault>);  // as MembershipFaults::some
+  // Every link is lost until it is mended: nothing is published or received, and subscriptions wait. Sinks are told on
+  // this thread, or on the one that is calling them.
+  void break_link();
+  void mend_link();
+  std::size_t release();          // publishes what is late, on this thread; how many
+  std::size_t waiting() const;    // late, now
+  std::size_t published() const;  // frames offered, so far
+  std::size_t spoiled() const;    // of these, by a fault
+
+ private:
+  struct State;
+  friend class detail::FaultyPubSub;
+  std::shared_ptr<State> state_;
+};
+CHATCORE_API std::unique_ptr<PubSub> make_faulty_pubsub(std::unique_ptr<PubSub>, std::shared_ptr<PubSubFaults>);
 
 // ---- a policy
 

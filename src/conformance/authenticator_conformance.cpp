@@ -1,6 +1,4 @@
-#include <condition_variable>
-#include <mutex>
-#include <optional>
+#include <algorithm>
 #include <thread>
 
 #include "conformance/check.h"
@@ -10,49 +8,15 @@ inline namespace v1 {
 namespace {
 
 using namespace conformance;
-using std::chrono::steady_clock;
 
-// What comes of one login, from whichever thread.
-class Answers {
- public:
-  void add(Result<Identity> result) {
-    std::lock_guard lock(mutex_);
-    if (count_++ == 0) first_.emplace(std::move(result));
-    changed_.notify_all();
-  }
-  std::optional<Result<Identity>> first() const {
-    std::lock_guard lock(mutex_);
-    return first_;
-  }
-  unsigned count() const {
-    std::lock_guard lock(mutex_);
-    return count_;
-  }
-  void wait(std::chrono::milliseconds most) {
-    std::unique_lock lock(mutex_);
-    changed_.wait_for(lock, most, [this] { return first_.has_value(); });
-  }
-
- private:
-  mutable std::mutex mutex_;
-  std::condition_variable changed_;
-  std::optional<Result<Identity>> first_{};
-  unsigned count_ = 0;
-};
-
-struct Login {
-  std::shared_ptr<Answers> answers = std::make_shared<Answers>();
-  bool threw = false;
-  steady_clock::duration took{};
-
-  bool came() const { return answers->count() > 0; }
+struct Login : Question<Identity> {
   bool is_accepted() const {
-    const auto answer = answers->first();
-    return answer && *answer;
+    const auto given = answer();
+    return given && *given;
   }
   bool is_refused() const {
-    const auto answer = answers->first();
-    return answer && !*answer;
+    const auto given = answer();
+    return given && !*given;
   }
 };
 
@@ -66,24 +30,10 @@ class AuthenticatorBench {
     return authenticator;
   }
   Login begin(Authenticator& authenticator, Credentials credentials) {
-    Login login;
-    const auto began = steady_clock::now();
-    try {
-      authenticator.authenticate(std::move(credentials), [answers = login.answers](Result<Identity> result) {
-        answers->add(std::move(result));
-      });
-    } catch (...) {
-      login.threw = true;
-    }
-    login.took = steady_clock::now() - began;
-    return login;
+    return {Login::ask([&](Done<Identity> done) { authenticator.authenticate(std::move(credentials), std::move(done)); })};
   }
   void wait(const Login& login) {
-    const auto end = steady_clock::now() + trial.patience;
-    while (!login.came() && !login.threw && steady_clock::now() < end) {
-      if (trial.poll) trial.poll();
-      login.answers->wait(std::chrono::milliseconds(1));
-    }
+    wait_until(trial.poll, trial.patience, [&] { return login.came() || login.threw; });
   }
   // On an authenticator of its own; the answer has come, or does not.
   Login log_in(Credentials credentials) {
@@ -118,13 +68,13 @@ std::vector<Credentials> garbage() {
 void accepts_good(AuthenticatorBench& bench) {
   const Login login = bench.log_in(bench.trial.good());
   if (!login.is_refused()) return;
-  throw Failure("the good credentials were refused: " + login.answers->first()->error().message);
+  throw Failure("the good credentials were refused: " + login.answer()->error().message);
 }
 
 void names_identity(AuthenticatorBench& bench) {
   const Login login = bench.log_in(bench.trial.good());
   if (!login.is_accepted()) return;
-  const Identity identity = **login.answers->first();
+  const Identity identity = **login.answer();
   const Identity& wanted = bench.trial.identity;
   expect(!identity.user.empty(), "an identity names a user");
   expect_same(identity.user.string(), wanted.user.string(), "the user");
@@ -148,7 +98,7 @@ void refuses_bad(AuthenticatorBench& bench) {
 void says_why(AuthenticatorBench& bench) {
   const Login login = bench.log_in(bench.trial.bad());
   if (!login.is_refused()) return;
-  const Error why = login.answers->first()->error();
+  const Error why = login.answer()->error();
   expect(why.code != ErrorCode::ok, "a refusal has an error code");
   expect(!why.message.empty(), "a refusal has a message: the client is shown it");
   expect(is_utf8(why.message), "the message is UTF-8");
@@ -171,11 +121,7 @@ void answers_once(AuthenticatorBench& bench) {
       const auto authenticator = bench.fresh();
       login = bench.begin(*authenticator, good ? bench.trial.good() : bench.trial.bad());
       bench.wait(login);
-      const auto grace = steady_clock::now() + std::chrono::milliseconds(20);
-      while (steady_clock::now() < grace) {
-        if (bench.trial.poll) bench.trial.poll();
-        std::this_thread::sleep_for(std::chrono::milliseconds(1));
-      }
+      grace(bench.trial.poll);
     }
     expect(login.answers->count() <= 1, "a login is answered " + std::to_string(login.answers->count()) + " times");
   }

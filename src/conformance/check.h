@@ -1,8 +1,13 @@
 #pragma once
 
+#include <chrono>
+#include <memory>
+#include <mutex>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <utility>
 
 #include <chatcore/testing.h>
@@ -11,6 +16,8 @@
 namespace chatcore {
 inline namespace v1 {
 namespace conformance {
+
+using std::chrono::steady_clock;
 
 // Thrown by a check that finds something wrong, caught around the check.
 struct Failure : std::runtime_error {
@@ -38,6 +45,74 @@ inline std::string printable(std::string_view text) {
     }
   }
   return out;
+}
+
+inline Frame frame_of(std::string_view text) {
+  const auto* first = reinterpret_cast<const std::byte*>(text.data());
+  return std::make_shared<const Bytes>(first, first + text.size());
+}
+
+// What comes of one question to a plug-in, from whichever thread.
+template <class T>
+class Answers {
+ public:
+  void add(Result<T> result) {
+    std::lock_guard lock(mutex_);
+    if (count_++ == 0) first_.emplace(std::move(result));
+  }
+  std::optional<Result<T>> first() const {
+    std::lock_guard lock(mutex_);
+    return first_;
+  }
+  unsigned count() const {
+    std::lock_guard lock(mutex_);
+    return count_;
+  }
+
+ private:
+  mutable std::mutex mutex_;
+  std::optional<Result<T>> first_{};
+  unsigned count_ = 0;
+};
+
+// A question that was asked: `call` was given its completion.
+template <class T>
+struct Question {
+  template <class Call>
+  static Question ask(Call call) {
+    Question question;
+    const auto began = steady_clock::now();
+    try {
+      call([answers = question.answers](Result<T> result) { answers->add(std::move(result)); });
+    } catch (...) {
+      question.threw = true;
+    }
+    question.took = steady_clock::now() - began;
+    return question;
+  }
+
+  bool came() const { return answers->count() > 0; }
+  std::optional<Result<T>> answer() const { return answers->first(); }
+
+  std::shared_ptr<Answers<T>> answers = std::make_shared<Answers<T>>();
+  bool threw = false;
+  steady_clock::duration took{};
+};
+
+// Lets the host go on until `over`, or so long has passed. False: it has.
+template <class Over>
+bool wait_until(Function<void()>& let, std::chrono::milliseconds most, Over over) {
+  for (const auto end = steady_clock::now() + most; !over();) {
+    if (steady_clock::now() > end) return false;
+    if (let) let();
+    std::this_thread::sleep_for(std::chrono::microseconds(100));
+  }
+  return true;
+}
+
+// For what must not come any more.
+inline void grace(Function<void()>& let) {
+  wait_until(let, std::chrono::milliseconds(20), [] { return false; });
 }
 
 // A check that fails where `run` throws: a Failure of ours, or what came out of the plug-in.

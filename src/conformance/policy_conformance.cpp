@@ -1,22 +1,22 @@
 #include <atomic>
-#include <chrono>
 #include <mutex>
-#include <optional>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include <chatcore/options.h>
 #include <chatcore/requests.h>
-#include <chatcore/testing.h>
+
+#include "conformance/check.h"
 
 namespace chatcore {
 inline namespace v1 {
 namespace {
 
+using namespace conformance;
 using namespace std::chrono_literals;
 using Make = std::shared_ptr<Function<std::unique_ptr<Policy>()>>;
 using Let = std::shared_ptr<Function<void()>>;
-using std::chrono::steady_clock;
 
 constexpr std::chrono::milliseconds decided_within = 2s, decide_returns_within = 250ms, goes_within = 1s;
 constexpr const char* written_later = "~written after the call~";
@@ -29,64 +29,12 @@ struct LaterRequest {
   static constexpr auto id = static_cast<RequestId>(60'000);
 };
 
-// What became of one question.
-class Question {
- public:
-  void take(Result<Decision> decision) {
-    std::lock_guard lock(mutex_);
-    ++completions_;
-    if (!decision_) decision_.emplace(std::move(decision));
-  }
-  unsigned completions() const {
-    std::lock_guard lock(mutex_);
-    return completions_;
-  }
-  std::optional<Result<Decision>> decision() const {
-    std::lock_guard lock(mutex_);
-    return decision_;
-  }
-
- private:
-  mutable std::mutex mutex_;
-  unsigned completions_ = 0;
-  std::optional<Result<Decision>> decision_{};
-};
-using QuestionPtr = std::shared_ptr<Question>;
-
-struct Asked {
-  QuestionPtr question = std::make_shared<Question>();
-  bool threw = false;
-  steady_clock::duration took{};
-};
-
-Asked ask(Policy& policy, const Identity& who, const RequestView& view) {
-  Asked asked;
-  const auto start = steady_clock::now();
-  try {
-    policy.decide(who, view,
-                  [question = asked.question](Result<Decision> decision) { question->take(std::move(decision)); });
-  } catch (...) {
-    asked.threw = true;
-  }
-  asked.took = steady_clock::now() - start;
-  return asked;
+Question<Decision> ask(Policy& policy, const Identity& who, const RequestView& view) {
+  return Question<Decision>::ask([&](Done<Decision> done) { policy.decide(who, view, std::move(done)); });
 }
 
-void let_it(const Let& let) {
-  if (*let) {
-    (*let)();
-  } else {
-    std::this_thread::sleep_for(100us);
-  }
-}
-
-bool wait_for(const Let& let, const QuestionPtr& question) {
-  const auto end = steady_clock::now() + decided_within;
-  while (question->completions() == 0) {
-    if (steady_clock::now() > end) return false;
-    let_it(let);
-  }
-  return true;
+bool wait_for(const Let& let, const Question<Decision>& question) {
+  return wait_until(*let, decided_within, [&] { return question.came(); });
 }
 
 Identity somebody() { return {.user = "conformance-alice", .device = "conformance-phone"}; }
@@ -119,34 +67,34 @@ Status each_request(Function<Status(const std::string& name, const RequestView&)
 
 Status decides_everything(Policy& policy, const Let& let) {
   return each_request([&](const std::string& name, const RequestView& view) -> Status {
-    if (wait_for(let, ask(policy, somebody(), view).question)) return {};
+    if (wait_for(let, ask(policy, somebody(), view))) return {};
     return wrong(name + ": was not decided within two seconds");
   });
 }
 
 Status decides_what_is_new(Policy& policy, const Let& let) {
   const LaterRequest request;
-  const Asked asked = ask(policy, somebody(), RequestView(request));
-  if (asked.threw) return wrong("a request of an unknown type made decide() throw");
-  if (wait_for(let, asked.question)) return {};
+  const auto question = ask(policy, somebody(), RequestView(request));
+  if (question.threw) return wrong("a request of an unknown type made decide() throw");
+  if (wait_for(let, question)) return {};
   return wrong("a request of an unknown type was not decided within two seconds");
 }
 
 Status decides_once(Policy& policy, const Let& let) {
   return each_request([&](const std::string& name, const RequestView& view) -> Status {
-    const QuestionPtr question = ask(policy, somebody(), view).question;
+    const auto question = ask(policy, somebody(), view);
     (void)wait_for(let, question);
-    for (int i = 0; i < 20; ++i) let_it(let);
-    if (question->completions() <= 1) return {};
-    return wrong(name + ": the completion was run " + std::to_string(question->completions()) + " times");
+    wait_until(*let, 2ms, [] { return false; });
+    if (question.answers->count() <= 1) return {};
+    return wrong(name + ": the completion was run " + std::to_string(question.answers->count()) + " times");
   });
 }
 
 Status gives_no_error(Policy& policy, const Let& let) {
   return each_request([&](const std::string& name, const RequestView& view) -> Status {
-    const QuestionPtr question = ask(policy, somebody(), view).question;
+    const auto question = ask(policy, somebody(), view);
     (void)wait_for(let, question);
-    const auto said = question->decision();
+    const auto said = question.answer();
     if (!said || *said) return {};
     return wrong(name + ": was given an Error, which counts as undecided: \"" + said->error().message + "\"");
   });
@@ -188,9 +136,9 @@ bool may_be_said(ErrorCode code) {
 
 Status refuses_properly(Policy& policy, const Let& let) {
   return each_request([&](const std::string& name, const RequestView& view) -> Status {
-    const QuestionPtr question = ask(policy, somebody(), view).question;
+    const auto question = ask(policy, somebody(), view);
     (void)wait_for(let, question);
-    const auto said = question->decision();
+    const auto said = question.answer();
     if (!said || !*said || (*said)->code == ErrorCode::ok) return {};
     const Decision& decision = **said;
     if (!may_be_said(decision.code)) {
@@ -207,9 +155,9 @@ Status refuses_properly(Policy& policy, const Let& let) {
 
 Status replaces_properly(Policy& policy, const Let& let) {
   return each_request([&](const std::string& name, const RequestView& view) -> Status {
-    const QuestionPtr question = ask(policy, somebody(), view).question;
+    const auto question = ask(policy, somebody(), view);
     (void)wait_for(let, question);
-    const auto said = question->decision();
+    const auto said = question.answer();
     if (!said || !*said || !(*said)->replaced) return {};
     if (!view.as<Send>() && !view.as<EditMessage>() && !view.as<SendEphemeral>()) {
       return wrong(name + ": has no content that could be replaced");
@@ -230,11 +178,11 @@ Status forgets_the_view(Policy& policy, const Let& let) {
   Send send{.to = somewhere(), .content = {.text = "a text"}, .key = "a key"};
   EditMessage edit{.conversation = somewhere(), .seq = 2, .content = {.text = "a text"}};
   const RequestView first(send), second(edit);
-  const QuestionPtr questions[] = {ask(policy, somebody(), first).question, ask(policy, somebody(), second).question};
+  const Question<Decision> questions[] = {ask(policy, somebody(), first), ask(policy, somebody(), second)};
   send.content.text = edit.content.text = written_later;
-  for (const QuestionPtr& question : questions) {
+  for (const auto& question : questions) {
     (void)wait_for(let, question);
-    const auto said = question->decision();
+    const auto said = question.answer();
     if (!said || !*said) continue;
     const auto knows = [](const std::string& text) { return text.find(written_later) != std::string::npos; };
     if (knows((*said)->reason) || ((*said)->replaced && knows((*said)->replaced->text))) {
@@ -247,7 +195,7 @@ Status forgets_the_view(Policy& policy, const Let& let) {
 Status decides_on_many_threads(Policy& policy, const Let& let) {
   constexpr int threads = 4, each = 100;
   std::mutex mutex;
-  std::vector<QuestionPtr> questions;
+  std::vector<Question<Decision>> questions;
   std::atomic<bool> threw{false};
   std::vector<std::thread> all;
   for (int t = 0; t < threads; ++t) {
@@ -255,18 +203,18 @@ Status decides_on_many_threads(Policy& policy, const Let& let) {
       const Identity who{.user = *UserId::make("conformance-user" + std::to_string(t))};
       for (int i = 0; i < each; ++i) {
         const Send send{.to = somewhere(), .content = {.text = "text " + std::to_string(i)}};
-        Asked asked = ask(policy, who, RequestView(send));
-        if (asked.threw) threw = true;
+        auto question = ask(policy, who, RequestView(send));
+        if (question.threw) threw = true;
         std::lock_guard lock(mutex);
-        questions.push_back(std::move(asked.question));
+        questions.push_back(std::move(question));
       }
     });
   }
   for (auto& thread : all) thread.join();
   if (threw) return wrong("decide() threw an exception where several threads asked at once");
-  for (const QuestionPtr& question : questions) {
+  for (const auto& question : questions) {
     if (!wait_for(let, question)) return wrong("one of several questions at once was not decided");
-    if (question->completions() > 1) return wrong("one of several questions at once was decided twice");
+    if (question.answers->count() > 1) return wrong("one of several questions at once was decided twice");
   }
   return {};
 }

@@ -17,13 +17,6 @@ namespace chatcore {
 inline namespace v1 {
 namespace conformance {
 
-using std::chrono::steady_clock;
-
-inline Frame frame_of(std::string_view text) {
-  const auto* first = reinterpret_cast<const std::byte*>(text.data());
-  return std::make_shared<const Bytes>(first, first + text.size());
-}
-
 // One end of a connection, in place of an engine or a client: keeps what it is told.
 class End final : public detail::LinkTarget {
  public:

@@ -9,6 +9,7 @@
 #include <chatcore/testing.h>
 
 #include "auth/tokens.h"
+#include "support/replies.h"
 
 using namespace chatcore;
 using namespace std::chrono_literals;
@@ -130,7 +131,7 @@ struct AnswersAgainAtItsEnd : Right {
 };
 struct Blocks : Right {
   Result<Identity> check(const std::string& token) override {
-    if (token == "bad" && !std::exchange(blocked_, true)) std::this_thread::sleep_for(60ms);
+    if (token == "bad" && !std::exchange(blocked_, true)) chat::wait_for_no_reply(60ms);
     return Right::check(token);
   }
   bool blocked_ = false;

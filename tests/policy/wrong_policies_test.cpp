@@ -13,6 +13,8 @@
 #include <chatcore/chatcore.h>
 #include <chatcore/testing.h>
 
+#include "support/replies.h"
+
 // The conformance suite of a policy: policies that are right pass it, and each that is wrong in one way fails the check
 // that is named after it.
 
@@ -102,7 +104,7 @@ std::unique_ptr<Policy> says_it_twice() {
 }
 std::unique_ptr<Policy> asks_and_waits() {
   return but([](const RequestView& request, Done<Decision>&) {
-    if (request.as<Join>()) std::this_thread::sleep_for(400ms);
+    if (request.as<Join>()) chat::wait_for_no_reply(400ms);
     return false;
   });
 }
@@ -197,7 +199,7 @@ class OneAtATime final : public Policy {
 
 class GoesSlowly final : public Policy {
  public:
-  ~GoesSlowly() override { std::this_thread::sleep_for(1200ms); }
+  ~GoesSlowly() override { chat::wait_for_no_reply(1200ms); }
   void decide(const Identity&, const RequestView&, Done<Decision> done) override { done(Decision{}); }
 };
 
