@@ -134,11 +134,11 @@ struct MembershipTrial {
   UserId stranger{};                               // is in none of its conversations
   ConversationId foreign{};                        // one that it does not own
   // What is left out here is not checked.
-  ConversationId deserted{};               // one that it owns, with nobody in it
-  ConversationId crowd{};                  // one that it owns, with more members, the first of `members` among them,
-                                           // than it likes to list
-  Function<void(const UserId&)> remove{};  // takes one out of `conversation`, in the table of the last one made
-  Function<void()> let{};                  // where it needs the host's loop to answer: called until it has
+  ConversationId deserted{};                  // one that it owns, with nobody in it
+  ConversationId crowd{};                     // one that it owns, with more members, the first of `members` among them,
+                                              // than it likes to list
+  Function<void(const UserId&)> remove{};     // takes one out of `conversation`, in the table of the last one made
+  Function<void()> let{};                     // where it needs the host's loop to answer: called until it has
   std::chrono::milliseconds patience{5'000};  // an answer that takes longer does not come: the engine's deadline
 };
 
@@ -285,7 +285,7 @@ enum class PubSubFault : std::uint8_t {
   unnoticed,  // goes nowhere, and nobody is told, as no PubSub may do
   late,       // published in PubSubFaults::release(), behind those that came later
   twice,
-  throws,     // publish() does, and the frame goes nowhere
+  throws,  // publish() does, and the frame goes nowhere
 };
 
 // Of the frames of all PubSubs that obey it, and of their links.

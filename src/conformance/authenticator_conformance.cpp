@@ -30,7 +30,8 @@ class AuthenticatorBench {
     return authenticator;
   }
   Login begin(Authenticator& authenticator, Credentials credentials) {
-    return {Login::ask([&](Done<Identity> done) { authenticator.authenticate(std::move(credentials), std::move(done)); })};
+    return {
+        Login::ask([&](Done<Identity> done) { authenticator.authenticate(std::move(credentials), std::move(done)); })};
   }
   void wait(const Login& login) {
     wait_until(trial.poll, trial.patience, [&] { return login.came() || login.threw; });

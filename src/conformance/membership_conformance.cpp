@@ -224,7 +224,8 @@ void lists_its_own(MembershipBench& bench) {
       if (place == bench.trial.conversation || place == bench.trial.crowd) continue;
       expect(table->owns(place), "conversations() has " + place.string() + ", which owns() says is not of this table");
       const auto role = bench.wait(bench.ask_role(*table, place, each.user)).answer();
-      expect(!role || !*role || **role, each.user.string() + " is said to be in " + place.string() + ", without a role");
+      expect(!role || !*role || **role,
+             each.user.string() + " is said to be in " + place.string() + ", without a role");
     }
   }
 }
@@ -286,7 +287,8 @@ bool answers_again(MembershipBench& bench) {
 }
 
 void takes_a_question_again(MembershipBench& bench) {
-  expect(answers_again(bench), "a question gets another answer, or none, where it was asked before and is not answered");
+  expect(answers_again(bench),
+         "a question gets another answer, or none, where it was asked before and is not answered");
 }
 
 // Only where one thread for itself is answered as it should be: what is wrong with that has its own checks.
@@ -306,9 +308,8 @@ void takes_threads(MembershipBench& bench) {
     all.emplace_back([&, t] {
       for (int i = 0; i < rounds; ++i) {
         bench.each_question([&](const std::string& what, auto ask) {
-          texts[t].push_back([&bench, what, question = ask(*table)] {
-            return what + " " + text_of(bench.wait(question)) + "; ";
-          });
+          texts[t].push_back(
+              [&bench, what, question = ask(*table)] { return what + " " + text_of(bench.wait(question)) + "; "; });
         });
         if (owned() != owns) ++wrong[t];
       }

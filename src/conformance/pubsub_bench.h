@@ -19,7 +19,8 @@ class Ear final : public PubSubSink {
  public:
   void received(std::string_view topic, Frame frame) override {
     const bool is_text = frame && frame->size() <= 100;
-    hear(std::string(topic) + "=" + (is_text ? text_of(*frame) : "(much)"), std::move(frame));
+    const std::string what = std::string(topic) + "=" + (is_text ? text_of(*frame) : "(much)");
+    hear(what, std::move(frame));
   }
   void link_lost() override { hear("lost"); }
   void link_back() override { hear("back"); }
@@ -65,10 +66,8 @@ class Ear final : public PubSubSink {
   }
 
  private:
-  static std::string text_of(const Bytes& bytes) {
-    return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
-  }
-  void hear(std::string what, Frame frame = nullptr) {
+  static std::string text_of(const Bytes& bytes) { return {reinterpret_cast<const char*>(bytes.data()), bytes.size()}; }
+  void hear(const std::string& what, Frame frame = nullptr) {
     if (inside_.exchange(true)) overlapped_ = true;
     {
       std::unique_lock lock(mutex_);

@@ -18,11 +18,10 @@ namespace detail {
 class FaultyLink final : public PubSubSink {
  public:
   // False: it was before.
-  bool start(PubSubSink& sink, bool is_broken) {
-    std::unique_lock lock(mutex_);
+  bool start(PubSubSink& sink) {
+    std::lock_guard lock(mutex_);
     if (std::exchange(was_started_, true)) return false;
     sink_ = &sink;
-    turn(lock, is_broken_, is_broken);
     return true;
   }
   // What waits is answered; no call to the sink runs or comes when it returns.
@@ -228,13 +227,14 @@ class FaultyPubSub final : public PubSub {
   ~FaultyPubSub() override { stop(); }
 
   Status start(PubSubSink& sink) override {
+    if (!link_->start(sink)) return {ErrorCode::invalid, "it was started before: make another one"};
     bool is_broken = false;
     {
       std::lock_guard lock(state_->mutex);
       state_->links.push_back(link_);
       is_broken = state_->is_broken;
     }
-    if (!link_->start(sink, is_broken)) return {ErrorCode::invalid, "it was started before: make another one"};
+    if (is_broken) link_->set_broken(true);
     return inner_->start(*link_);
   }
   void publish(std::string_view topic, Frame frame) override {
@@ -254,10 +254,10 @@ class FaultyPubSub final : public PubSub {
     inner_->publish(topic, std::move(frame));
   }
   void subscribe(std::string_view topic, Done<void> confirmed) override {
-    inner_->subscribe(topic, [link = link_, topic = std::string(topic), confirmed = std::move(confirmed)](
-                                 Status status) mutable {
-      link->confirm(topic, std::move(confirmed), std::move(status));
-    });
+    inner_->subscribe(
+        topic, [link = link_, topic = std::string(topic), confirmed = std::move(confirmed)](Status status) mutable {
+          link->confirm(topic, std::move(confirmed), std::move(status));
+        });
   }
   void unsubscribe(std::string_view topic) override {
     inner_->unsubscribe(topic);

@@ -105,6 +105,64 @@ int main() {
 """,
         "return failures;\n}\n",
     ),
+    "membership_conformance(": (
+        """#include <chatcore/testing.h>
+using namespace chatcore;
+int run(std::vector<Check>);
+std::unique_ptr<Membership> make_my_membership();
+void take_out_of_red(const UserId&);
+""",
+        "",
+    ),
+    "make_faulty_membership(": (
+        """#include <chatcore/testing.h>
+using namespace chatcore;
+std::unique_ptr<Membership> make_my_membership();
+void test() {
+""",
+        "}\n",
+    ),
+    "make_membership(": (
+        """#include <chatcore/chatcore.h>
+using namespace chatcore;
+struct {
+  std::vector<Member> roster(const ConversationId&);
+  std::vector<ConversationId> teams_of(const UserId&);
+  std::optional<Role> role(const ConversationId&, const UserId&);
+} world;
+void host() {
+""",
+        "}\n",
+    ),
+    "membership_changed(": ("#include <chatcore/chatcore.h>\nusing namespace chatcore;\n", ""),
+    "pubsub_conformance(": (
+        """#include <chatcore/testing.h>
+using namespace chatcore;
+int run(std::vector<Check>);
+struct Broker { void stop_answering(), answer_again(); };
+std::shared_ptr<Broker> start_a_broker();
+std::unique_ptr<PubSub> make_my_pubsub(std::shared_ptr<Broker>);
+""",
+        "",
+    ),
+    "make_faulty_pubsub(": (
+        """#include <chatcore/testing.h>
+using namespace chatcore;
+struct Broker;
+std::shared_ptr<Broker> start_a_broker();
+std::unique_ptr<PubSub> make_my_pubsub(std::shared_ptr<Broker>);
+void test() {
+""",
+        "}\n",
+    ),
+    "make_inprocess_pubsub(": (
+        """#include <chatcore/chatcore.h>
+using namespace chatcore;
+struct { std::unique_ptr<Storage> handle(); } shared;
+void host() {
+""",
+        "}\n",
+    ),
     "make_policy(": (
         """#include <chatcore/chatcore.h>
 using namespace chatcore;
@@ -157,7 +215,8 @@ def main():
     good = code_lines(readme[0]) == code_lines((ROOT / "examples/hello/hello.cpp").read_text())
     if not good:
         print("README.md: the first snippet is not examples/hello/hello.cpp")
-    for page in ("README.md", "docs/storage.md", "docs/transport.md", "docs/auth.md", "docs/testing.md", "docs/policy.md"):
+    pages = ("storage", "transport", "auth", "testing", "policy", "membership", "pubsub")
+    for page in ("README.md", *(f"docs/{page}.md" for page in pages)):
         for snippet in snippets(page):
             good = compiles(page, snippet) and good
     sys.exit(0 if good else 1)

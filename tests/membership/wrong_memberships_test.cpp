@@ -32,7 +32,8 @@ struct World {
   World() {
     teams[red] = {{alice, Role::owner}, {bob, Role::member}, {carol, Role::reader}};
     teams[blue] = {{bob, Role::admin}};
-    for (const UserId& each : {alice, UserId("dave"), UserId("erin"), UserId("frank")}) teams[crowd][each] = Role::member;
+    for (const UserId& each : {alice, UserId("dave"), UserId("erin"), UserId("frank")})
+      teams[crowd][each] = Role::member;
   }
   std::map<ConversationId, std::map<UserId, Role>> teams{};
 };
@@ -314,9 +315,7 @@ struct TakesOneThread : Right {
 };
 struct OwnsOnOneThread : Right {
   using Right::Right;
-  bool owns(const ConversationId& id) const override {
-    return std::this_thread::get_id() == owner_ && Right::owns(id);
-  }
+  bool owns(const ConversationId& id) const override { return std::this_thread::get_id() == owner_ && Right::owns(id); }
   const std::thread::id owner_ = std::this_thread::get_id();
 };
 struct KeepsAnswers : Right {
