@@ -50,8 +50,14 @@ std::vector<int> numbers(const Ear& ear) {
 void keeps_order(PubSubBench& bench) {
   bench.start();
   bench.must_subscribe(bench.two(), "t");
+  bench.must_subscribe(bench.two(), "hold");
   constexpr int count = 500;
-  for (int i = 0; i < count; ++i) bench.publish(bench.one(), "t", std::to_string(i));
+  int sent = 0;
+  const auto publish_until = [&](int end) {
+    for (; sent < end; ++sent) bench.publish(bench.one(), "t", std::to_string(sent));
+  };
+  publish_until(count / 2);
+  bench.while_busy(bench.patience(), [&] { publish_until(count); });
   bench.hears(bench.ear_two, "t=" + std::to_string(count - 1));
   bench.settle();
   int last = -1;
@@ -394,6 +400,9 @@ void tells_the_link(PubSubBench& bench) {
     }
     bench.publish(bench.one(), "t", "between");
     bench.settle();
+    for (const Ear* ear : {&bench.ear_one, &bench.ear_two}) {
+      expect(ear->count("back") < std::size_t(round), "link_back() is told, and there is no link");
+    }
     bench.mend_link();
     bench.mend_link();
     for (const Ear* ear : {&bench.ear_one, &bench.ear_two}) {

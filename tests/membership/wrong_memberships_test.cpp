@@ -1,5 +1,6 @@
 #include <doctest/doctest.h>
 
+#include <atomic>
 #include <deque>
 #include <map>
 #include <mutex>
@@ -35,6 +36,11 @@ struct World {
     for (const UserId& each : {alice, UserId("dave"), UserId("erin"), UserId("frank")})
       teams[crowd][each] = Role::member;
   }
+  const std::map<UserId, Role>& team(const ConversationId& id) const {
+    static const std::map<UserId, Role> nobody;
+    const auto found = teams.find(id);
+    return found == teams.end() ? nobody : found->second;
+  }
   std::map<ConversationId, std::map<UserId, Role>> teams{};
 };
 
@@ -53,13 +59,14 @@ class Right : public Membership {
  protected:
   virtual Result<List> list(const ConversationId& id) {
     List all;
-    for (const auto& [user, role] : world_->teams[id]) all.push_back({user, role});
+    for (const auto& [user, role] : world_->team(id)) all.push_back({user, role});
     if (all.size() > 3) return Error{ErrorCode::too_large, "too many", {}};
     return all;
   }
   virtual Result<Standing> standing(const ConversationId& id, const UserId& user) {
-    const auto found = world_->teams[id].find(user);
-    return found == world_->teams[id].end() ? Standing() : Standing(found->second);
+    const auto& team = world_->team(id);
+    const auto found = team.find(user);
+    return found == team.end() ? Standing() : Standing(found->second);
   }
   virtual Result<Places> places(const UserId& user) {
     Places all;
@@ -143,7 +150,7 @@ struct OwnsNothingOnceListed : Right {
     listed_ = true;
     return Right::list(id);
   }
-  bool listed_ = false;
+  std::atomic<bool> listed_{false};
 };
 struct IgnoresStrangers : Right {
   using Right::Right;
@@ -174,7 +181,7 @@ struct AsksAndWaits : Right {
     if (user == carol && waits_-- > 0) chat::wait_for_no_reply(60ms);
     return Right::places(user);
   }
-  int waits_ = 3;
+  std::atomic<int> waits_{3};
 };
 struct ThrowsAtStrangers : Right {
   using Right::Right;
@@ -395,13 +402,13 @@ struct HasOneSlot : Later {
 struct HasOneSlotEach : Later {
   using Later::Later;
   void role(const ConversationId& id, const UserId& user, Done<Standing> done) override {
-    Done<Standing>& slot = slots_[{id, user}];
-    slot = std::move(done);
-    run([this, id, user] {
-      if (auto each = std::exchange(slots_[{id, user}], {})) each(standing(id, user));
+    (*slots_)[{id, user}] = std::move(done);
+    run([slots = slots_, id, user, answer = standing(id, user)] {
+      if (auto each = std::exchange((*slots)[{id, user}], {})) each(answer);
     });
   }
-  std::map<std::pair<ConversationId, UserId>, Done<Standing>> slots_;
+  using Slots = std::map<std::pair<ConversationId, UserId>, Done<Standing>>;
+  const std::shared_ptr<Slots> slots_ = std::make_shared<Slots>();
 };
 struct GoesSlowly : Later {
   using Later::Later;
@@ -428,7 +435,7 @@ MembershipTrial later() {
 std::unique_ptr<Membership> functions(std::shared_ptr<World> world) {
   const auto list = [world](const ConversationId& id) {
     List all;
-    for (const auto& [user, role] : world->teams[id]) all.push_back({user, role});
+    for (const auto& [user, role] : world->team(id)) all.push_back({user, role});
     return all;
   };
   const auto places = [world](const UserId& user) {
@@ -443,9 +450,9 @@ std::unique_ptr<Membership> functions(std::shared_ptr<World> world) {
 std::unique_ptr<Membership> functions_with_roles(std::shared_ptr<World> world) {
   const auto places = [world](const UserId& user) { return user == alice ? Places{red} : Places{}; };
   const auto role = [world](const ConversationId& id, const UserId& user) {
-    return id == red && world->teams[red].contains(user) ? Standing(world->teams[red][user]) : Standing();
+    return id == red && world->team(red).contains(user) ? Standing(world->team(red).at(user)) : Standing();
   };
-  const auto list = [world](const ConversationId&) { return List{{alice, world->teams[red][alice]}}; };
+  const auto list = [world](const ConversationId&) { return List{{alice, world->team(red).at(alice)}}; };
   return make_membership({.prefix = "team:", .members = list, .conversations = places, .role = role});
 }
 

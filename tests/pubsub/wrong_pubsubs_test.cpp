@@ -336,6 +336,14 @@ struct TellsTwice : Wall {
     Wall::link_lost();
   }
 };
+struct SaysBackAtOnce : Wall {
+  using Wall::Wall;
+  void link_lost() override {
+    Wall::link_lost();
+    Wall::link_back();
+  }
+  void link_back() override {}
+};
 struct ForgetsWhatItHad : Wall {
   using Wall::Wall;
   void subscribe(std::string_view topic, Done<void> confirmed) override {
@@ -427,6 +435,7 @@ const Wrong all_wrong[] = {
     {"drops what a sink publishes", make<DropsWhatTheSinkPublishes>,
      "a sink may publish and subscribe in its own calls"},
     {"tells a loss twice", make<TellsTwice>, "a lost link is told, and that it is back"},
+    {"says at once that it is back", make<SaysBackAtOnce>, "a lost link is told, and that it is back"},
     {"forgets what it had", make<ForgetsWhatItHad>, "a subscription outlives a lost link"},
     {"says nothing of what is given up", make<SaysNothingOfWhatIsGivenUp>, "a subscription waits for a lost link"},
     {"starts as if there was a link", make<StartsAsIfThereWasALink>, "one that starts without a link is told so"},
