@@ -132,8 +132,8 @@ struct MembershipTrial {
   ConversationId conversation{};                   // one that it owns and lists
   std::vector<Member> members{};                   // all who are in that; one at least
   UserId stranger{};                               // is in none of its conversations
-  ConversationId foreign{};                        // one that it does not own
-  // What is left out here is not checked.
+  // What is left out of these is not checked.
+  ConversationId foreign{};                   // one that it does not own
   ConversationId deserted{};                  // one that it owns, with nobody in it
   ConversationId crowd{};                     // one that it owns, with more members, the first of `members` among them,
                                               // than it likes to list

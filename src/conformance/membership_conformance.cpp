@@ -16,21 +16,21 @@ using Standing = std::optional<Role>;
 using Places = std::vector<ConversationId>;
 
 std::string text_of(const Standing& role) { return role ? std::to_string(static_cast<int>(*role)) : "none"; }
-std::string text_of(const List& list) {
-  std::vector<std::string> lines;
-  for (const Member& each : list) lines.push_back(each.user.string() + ":" + text_of(each.role));
+std::string text_of(std::vector<std::string> lines) {  // in any order
   std::sort(lines.begin(), lines.end());
   std::string text;
   for (const std::string& line : lines) text += (text.empty() ? "" : ", ") + line;
   return text;
 }
+std::string text_of(const List& list) {
+  std::vector<std::string> lines;
+  for (const Member& each : list) lines.push_back(each.user.string() + ":" + text_of(each.role));
+  return text_of(std::move(lines));
+}
 std::string text_of(const Places& places) {
   std::vector<std::string> lines;
   for (const ConversationId& each : places) lines.push_back(each.string());
-  std::sort(lines.begin(), lines.end());
-  std::string text;
-  for (const std::string& line : lines) text += (text.empty() ? "" : ", ") + line;
-  return text;
+  return text_of(std::move(lines));
 }
 template <class T>
 std::string text_of(const Question<T>& question) {
