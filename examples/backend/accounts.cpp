@@ -5,6 +5,7 @@
 #include <openssl/rand.h>
 
 #include <array>
+#include <chrono>
 #include <stdexcept>
 
 using namespace chatcore;
@@ -13,7 +14,6 @@ namespace backend {
 namespace {
 
 constexpr std::size_t shortest_password = 8, longest_password = 1024;
-constexpr std::size_t most_waiting = 1000;
 constexpr std::chrono::hours token_life{30 * 24};
 
 using Hash = std::array<unsigned char, 32>;
@@ -68,16 +68,6 @@ Accounts::Accounts(const std::string& path) : database_(path) {
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX IF NOT EXISTS tokens_by_time ON tokens(expires);
   )sql");
-  verifier_ = std::thread([this] { verify_loop(); });
-}
-
-Accounts::~Accounts() {
-  {
-    const std::lock_guard lock(waiting_mutex_);
-    ends_ = true;
-  }
-  waiting_changed_.notify_all();
-  verifier_.join();
 }
 
 Status Accounts::sign_up(std::string_view user, std::string_view password) {
@@ -135,32 +125,7 @@ bool Accounts::has(const UserId& user) {
 }
 
 void Accounts::verify_later(std::string token, Done<Identity> done) {
-  {
-    const std::lock_guard lock(waiting_mutex_);
-    if (waiting_.size() < most_waiting) {
-      waiting_.push_back({std::move(token), std::move(done)});
-      waiting_changed_.notify_one();
-      return;
-    }
-  }
-  done(Error{ErrorCode::overloaded, "many are logging in: try again later"});
-}
-
-void Accounts::verify_loop() {
-  std::unique_lock lock(waiting_mutex_);
-  for (;;) {
-    waiting_changed_.wait(lock, [&] { return ends_ || !waiting_.empty(); });
-    if (ends_) return;  // what still waits is dropped, which the engine takes as an answer
-    Waiting next = std::move(waiting_.front());
-    waiting_.pop_front();
-    lock.unlock();
-    try {
-      next.done(identity_of(next.token));
-    } catch (const std::exception& error) {
-      next.done(Error{ErrorCode::storage_unavailable, error.what()});
-    }
-    lock.lock();
-  }
+  worker_.answer(std::move(done), [this, token = std::move(token)] { return identity_of(token); });
 }
 
 }  // namespace backend

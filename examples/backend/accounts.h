@@ -2,15 +2,12 @@
 
 #include <chatcore/auth.h>
 
-#include <chrono>
-#include <condition_variable>
-#include <deque>
 #include <mutex>
 #include <string>
 #include <string_view>
-#include <thread>
 
 #include "sqlite.h"
+#include "worker.h"
 
 namespace backend {
 
@@ -20,7 +17,6 @@ namespace backend {
 class Accounts {
  public:
   explicit Accounts(const std::string& path);
-  ~Accounts();
 
   // `invalid`: no name that a user can have, or a password under 8 bytes. conflict: the name is taken.
   chatcore::Status sign_up(std::string_view user, std::string_view password);
@@ -34,20 +30,9 @@ class Accounts {
   void verify_later(std::string token, chatcore::Done<chatcore::Identity>);
 
  private:
-  struct Waiting {
-    std::string token;
-    chatcore::Done<chatcore::Identity> done;
-  };
-  void verify_loop();
-
   std::mutex mutex_;  // of the connection
   Database database_;
-
-  std::mutex waiting_mutex_;
-  std::condition_variable waiting_changed_;
-  std::deque<Waiting> waiting_;
-  bool ends_ = false;
-  std::thread verifier_;  // last: it uses everything above
+  Worker worker_;  // last: it uses everything above
 };
 
 }  // namespace backend

@@ -39,13 +39,12 @@ int serve(const Settings& settings, const sigset_t& signals) {
                               .authenticator = make_authenticator([&](Credentials shown, Done<Identity> done) {
                                 accounts.verify_later(std::move(shown.token), std::move(done));
                               }),
+                              .membership = groups.membership(),
                               .durability = settings.durability,
                               .threads = 1});
   if (!engine) return fail("cannot open the chat", engine.error().message);
-  backend::Teller teller(*engine, groups);
-  if (Status told = teller.tell_all(); !told) return fail("cannot tell the chat of its groups", told.error().message);
 
-  backend::Service service(*engine, accounts, groups, teller);
+  backend::Service service(*engine, accounts, groups);
   const int http_port = settings.http_port == 0 ? service.http().bind_to_any_port(settings.address)
                         : service.http().bind_to_port(settings.address, settings.http_port) ? settings.http_port
                                                                                             : -1;

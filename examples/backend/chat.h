@@ -5,9 +5,6 @@
 #include <chrono>
 #include <future>
 #include <memory>
-#include <mutex>
-
-#include "groups.h"
 
 namespace backend {
 
@@ -23,22 +20,5 @@ chatcore::Result<typename R::Reply> answer(chatcore::Engine& engine, chatcore::I
   if (future.wait_for(patience) == std::future_status::ready) return future.get();
   return {chatcore::ErrorCode::timeout, "the chat did not answer in time: try again with the same key"};
 }
-
-// Makes the members of a group's conversation those of the groups table. A change of the table is committed first, and
-// noted there as not yet told: what a crash leaves untold is told at the next start.
-class Teller {
- public:
-  Teller(chatcore::Engine& engine, Groups& groups) : engine_(engine), groups_(groups) {}
-
-  chatcore::Status tell(std::string_view group);
-  chatcore::Status tell_all();
-
- private:
-  chatcore::Status make_members(std::string_view group, const chatcore::ConversationId&);
-
-  chatcore::Engine& engine_;
-  Groups& groups_;
-  std::mutex mutex_;  // one at a time, so that an older list is never told after a newer one
-};
 
 }  // namespace backend

@@ -18,6 +18,37 @@ bool is_group_id(std::string_view text) {
          std::all_of(text.begin(), text.end(), fits);
 }
 
+std::string group_of(const ConversationId& conversation) {
+  return std::string(conversation.view().substr(prefix.size()));
+}
+
+class Table final : public Membership {
+ public:
+  Table(Groups& groups, Worker& worker) : groups_(groups), worker_(worker) {}
+
+  bool owns(const ConversationId& conversation) const override { return conversation.view().starts_with(prefix); }
+
+  void members(const ConversationId& conversation, Done<std::vector<Member>> done) override {
+    worker_.answer(std::move(done), [this, group = group_of(conversation)] { return groups_.members(group); });
+  }
+  void role(const ConversationId& conversation, const UserId& user, Done<std::optional<Role>> done) override {
+    worker_.answer(std::move(done), [this, group = group_of(conversation), user] { return groups_.role(group, user); });
+  }
+  void conversations(const UserId& user, Done<std::vector<ConversationId>> done) override {
+    worker_.answer(std::move(done), [this, user] {
+      std::vector<ConversationId> conversations;
+      for (const std::string& group : groups_.of(user)) {
+        if (auto conversation = conversation_of(group)) conversations.push_back(*std::move(conversation));
+      }
+      return conversations;
+    });
+  }
+
+ private:
+  Groups& groups_;
+  Worker& worker_;
+};
+
 }  // namespace
 
 Result<ConversationId> conversation_of(std::string_view group) {
@@ -31,9 +62,7 @@ Groups::Groups(const std::string& path) : database_(path) {
   database_.run(R"sql(
     PRAGMA journal_mode = WAL;
     PRAGMA synchronous = FULL;
-    CREATE TABLE IF NOT EXISTS groups(
-      id TEXT PRIMARY KEY, title TEXT NOT NULL, version INTEGER NOT NULL, told INTEGER NOT NULL
-    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE IF NOT EXISTS groups(id TEXT PRIMARY KEY, title TEXT NOT NULL) STRICT, WITHOUT ROWID;
     CREATE TABLE IF NOT EXISTS group_members(
       in_group TEXT REFERENCES groups(id), user TEXT, role INTEGER NOT NULL, PRIMARY KEY(in_group, user)
     ) STRICT, WITHOUT ROWID;
@@ -45,8 +74,14 @@ Status Groups::create(std::string_view group, std::string_view title, const User
   if (const auto id = conversation_of(group); !id) return id.error();
   const std::lock_guard lock(mutex_);
   Transaction transaction(database_);
-  Statement(database_, "INSERT INTO groups VALUES(?1, ?2, 1, 0) ON CONFLICT DO NOTHING").run(group, title);
-  if (database_.changed() == 0) return {ErrorCode::conflict, "this id is taken"};
+  Statement(database_, "INSERT INTO groups VALUES(?1, ?2) ON CONFLICT DO NOTHING").run(group, title);
+  if (database_.changed() == 0) {
+    Statement same(database_,
+                   "SELECT 1 FROM groups JOIN group_members ON in_group = id "
+                   "WHERE id = ?1 AND title = ?2 AND user = ?3 AND role = ?4");
+    if (same.query(group, title, owner.view(), static_cast<int>(Role::owner)).next()) return {};
+    return {ErrorCode::conflict, "this id is taken"};
+  }
   Statement(database_, "INSERT INTO group_members VALUES(?1, ?2, ?3)")
       .run(group, owner.view(), static_cast<int>(Role::owner));
   transaction.commit();
@@ -73,7 +108,6 @@ Status Groups::add(std::string_view group, const UserId& by, const UserId& user)
   if (Rows rows = count.query(group); rows.next() && rows.integer(0) > most_members) {
     return {ErrorCode::full_group, "a group has at most 500 members"};
   }
-  Statement(database_, "UPDATE groups SET version = version + 1 WHERE id = ?1").run(group);
   transaction.commit();
   return {};
 }
@@ -84,17 +118,8 @@ Status Groups::remove(std::string_view group, const UserId& by, const UserId& us
   if (Status may = may_manage(group, by); !may) return may;
   if (user == by) return {ErrorCode::forbidden, "a group keeps its owner"};
   Statement(database_, "DELETE FROM group_members WHERE in_group = ?1 AND user = ?2").run(group, user.view());
-  if (database_.changed() == 0) return {};
-  Statement(database_, "UPDATE groups SET version = version + 1 WHERE id = ?1").run(group);
   transaction.commit();
   return {};
-}
-
-std::string Groups::title(std::string_view group) {
-  const std::lock_guard lock(mutex_);
-  Statement found(database_, "SELECT title FROM groups WHERE id = ?1");
-  Rows rows = found.query(group);
-  return rows.next() ? rows.text(0) : std::string();
 }
 
 std::vector<Member> Groups::members(std::string_view group) {
@@ -107,6 +132,14 @@ std::vector<Member> Groups::members(std::string_view group) {
   return members;
 }
 
+std::optional<Role> Groups::role(std::string_view group, const UserId& user) {
+  const std::lock_guard lock(mutex_);
+  Statement found(database_, "SELECT role FROM group_members WHERE in_group = ?1 AND user = ?2");
+  Rows rows = found.query(group, user.view());
+  if (!rows.next()) return std::nullopt;
+  return static_cast<Role>(rows.integer(0));
+}
+
 std::vector<std::string> Groups::of(const UserId& user) {
   std::vector<std::string> groups;
   const std::lock_guard lock(mutex_);
@@ -115,24 +148,6 @@ std::vector<std::string> Groups::of(const UserId& user) {
   return groups;
 }
 
-std::vector<std::string> Groups::untold() {
-  std::vector<std::string> groups;
-  const std::lock_guard lock(mutex_);
-  Statement found(database_, "SELECT id FROM groups WHERE told < version");
-  for (Rows rows = found.query(); rows.next();) groups.push_back(rows.text(0));
-  return groups;
-}
-
-std::int64_t Groups::version(std::string_view group) {
-  const std::lock_guard lock(mutex_);
-  Statement found(database_, "SELECT version FROM groups WHERE id = ?1");
-  Rows rows = found.query(group);
-  return rows.next() ? rows.integer(0) : 0;
-}
-
-void Groups::told(std::string_view group, std::int64_t version) {
-  const std::lock_guard lock(mutex_);
-  Statement(database_, "UPDATE groups SET told = MAX(told, ?2) WHERE id = ?1").run(group, version);
-}
+std::unique_ptr<Membership> Groups::membership() { return std::make_unique<Table>(*this, worker_); }
 
 }  // namespace backend

@@ -103,8 +103,8 @@ json to_json(const Event& event) {
 
 }  // namespace
 
-Service::Service(Engine& engine, Accounts& accounts, Groups& groups, Teller& teller)
-    : engine_(engine), accounts_(accounts), groups_(groups), teller_(teller) {
+Service::Service(Engine& engine, Accounts& accounts, Groups& groups)
+    : engine_(engine), accounts_(accounts), groups_(groups) {
   http_.set_payload_max_length(longest_body);
   http_.set_exception_handler([](const httplib::Request&, httplib::Response& response, std::exception_ptr) {
     reply(response, Error{ErrorCode::storage_unavailable, "the database did not answer: try again"});
@@ -148,10 +148,15 @@ void Service::list_groups(const httplib::Request&, httplib::Response& response, 
 
 void Service::create_group(const httplib::Request& request, httplib::Response& response, const Identity& as) {
   const json body = body_of(request);
-  const std::string group = text_of(body, "group");
-  if (Status done = groups_.create(group, text_of(body, "title"), as.user); !done) return reply(response, done.error());
-  const Status told = teller_.tell(group);
-  told ? reply(response, 201, json::object()) : reply(response, told.error());
+  const std::string group = text_of(body, "group"), title = text_of(body, "title");
+  if (Status done = groups_.create(group, title, as.user); !done) return reply(response, done.error());
+  engine_.membership_changed(as.user);
+  if (!title.empty()) {  // the chat keeps what is shown of a conversation; where this fails, the request is repeated
+    const auto titled = answer(engine_, Identity::system(),
+                               ChangeSettings{.conversation = *conversation_of(group), .settings = {.title = title}});
+    if (!titled) return reply(response, titled.error());
+  }
+  reply(response, 201, json::object());
 }
 
 void Service::add_member(const httplib::Request& request, httplib::Response& response, const Identity& as) {
@@ -159,8 +164,8 @@ void Service::add_member(const httplib::Request& request, httplib::Response& res
   const auto user = UserId::make(text_of(body_of(request), "user"));
   if (!user || !accounts_.has(*user)) return reply(response, Error{ErrorCode::invalid, "there is no such user"});
   if (Status done = groups_.add(group, as.user, *user); !done) return reply(response, done.error());
-  const Status told = teller_.tell(group);  // also where nothing changed: an earlier request may not have come so far
-  told ? void(response.status = 204) : reply(response, told.error());
+  engine_.membership_changed(*user);
+  response.status = 204;
 }
 
 void Service::remove_member(const httplib::Request& request, httplib::Response& response, const Identity& as) {
@@ -168,8 +173,8 @@ void Service::remove_member(const httplib::Request& request, httplib::Response& 
   const auto user = UserId::make(request.matches[2].str());
   if (!user) return reply(response, user.error());
   if (Status done = groups_.remove(group, as.user, *user); !done) return reply(response, done.error());
-  const Status told = teller_.tell(group);
-  told ? void(response.status = 204) : reply(response, told.error());
+  engine_.membership_changed(*user);
+  response.status = 204;
 }
 
 void Service::post_message(const httplib::Request& request, httplib::Response& response, const Identity& as) {

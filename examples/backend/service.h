@@ -27,7 +27,7 @@ int http_status(chatcore::ErrorCode);
 // {error, message}; 503 and 504 may be repeated, with the same key.
 class Service {
  public:
-  Service(chatcore::Engine&, Accounts&, Groups&, Teller&);
+  Service(chatcore::Engine&, Accounts&, Groups&);
 
   httplib::Server& http() { return http_; }
 
@@ -47,7 +47,6 @@ class Service {
   chatcore::Engine& engine_;
   Accounts& accounts_;
   Groups& groups_;
-  Teller& teller_;
   httplib::Server http_;
 };
 

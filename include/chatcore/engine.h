@@ -94,9 +94,9 @@ class CHATCORE_API Engine {
   // Ends it: no more requests, what is under way is finished or answered with `stopped`, connections are told to
   // come again elsewhere, and the storage is closed. Returns by the deadline, with `timeout` where a call of the
   // host's (a commit that hangs) has not returned by then: its thread is left what it needs. With threads = 0 also
-  // where another thread hangs inside poll() or run(); what hangs inside this call itself, as it polls, is the host's.
-  // A second stop returns what the first did. From a callback with threads = 0 it only ends run(): call it again
-  // outside.
+  // where another thread hangs inside poll() or run(). It polls then, so callbacks come inside it; a callback that
+  // hangs there holds it, the storage does not: what it is asked from here on, it is asked on a thread of its own. A
+  // second stop returns what the first did. From a callback with threads = 0 it only ends run(): call it again outside.
   Status stop(std::chrono::milliseconds deadline) noexcept;
 
   // The host's own table (EngineOptions::membership) has changed: in that conversation, or for that user. From the

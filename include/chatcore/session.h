@@ -48,7 +48,7 @@ class CHATCORE_API Session {
   // Closed nothing comes any more.
   std::optional<Push> take(std::chrono::milliseconds wait = {});
 
-  // Covers what was taken. Empty until the first one arrives.
+  // Covers what was taken. Until the first one arrives: the one that it resumed with, or an empty one.
   Checkpoint checkpoint() const;
 
   void close();

@@ -16,7 +16,8 @@ LocalSession::LocalSession(core::Core& core, std::uint64_t id, SessionOptions op
     : Session(core, id, sizeof(LocalSession) + 512),
       options_(std::move(options)),
       rate_(std::max(1u, core.limits.requests_per_second), core.limits.request_burst) {
-  const Identity& who = options_.identity;  // requests may come before it begins
+  const Identity& who = options_.identity;         // requests may come before it begins
+  if (options_.resume) taken_ = *options_.resume;  // a host that goes again at once keeps its place
   if (core.user_limits && !who.trusted && !who.user.empty()) limit_ = core.user_limits->of(who.user);
 }
 

@@ -1,6 +1,7 @@
 #include "core/store.h"
 
 #include <algorithm>
+#include <system_error>
 #include <utility>
 
 #include "core/shard.h"
@@ -97,22 +98,36 @@ bool Store::run_one() {
   if (thread_count_ != 0) return false;
   Shared& shared = *shared_;
   std::unique_lock lock(shared.mutex);
-  if (shared.reads.empty() && shared.commits.empty()) return false;
-  ++shared.running;  // stop() may be called by another thread while the host's code hangs here
-  if (!shared.reads.empty()) {
-    run_read(shared, lock);
-    jobs_.fetch_sub(1);
-  } else {
-    const std::size_t count = shared.commits.size();
-    commit(shared, lock);
-    jobs_.fetch_sub(count);
+  if (shared.asked != shared.done || (shared.reads.empty() && shared.commits.empty())) return false;
+  const std::size_t jobs = shared.reads.empty() ? shared.commits.size() : 1;
+  if (!threads_.empty()) {
+    ++shared.asked;
+    shared.commits_changed.notify_one();
+    if (!shared.ended.wait_until(lock, wait_until_, [&] { return shared.done == shared.asked; })) return false;
+    jobs_.fetch_sub(jobs);
+    return true;
   }
+  ++shared.running;  // stop() may be called by another thread while the host's code hangs here
+  run_job(shared, lock);
+  jobs_.fetch_sub(jobs);
   --shared.running;
   shared.ended.notify_all();
   std::shared_ptr<Storage> left;  // closed here, as stop() could not
   if (shared.abandoned) left = std::move(shared.storage);
   lock.unlock();
   return true;
+}
+
+void Store::bound_waits(SteadyTime until) {
+  wait_until_ = until;
+  if (thread_count_ != 0 || !threads_.empty()) return;
+  try {
+    threads_.emplace_back([this, shared = shared_] { bounded_loop(shared); });
+  } catch (const std::system_error&) {  // no thread to be had: jobs are done as before
+    return;
+  }
+  std::lock_guard lock(shared_->mutex);
+  ++shared_->running;
 }
 
 void Store::cancel() {
@@ -138,6 +153,23 @@ void Store::read_loop(std::shared_ptr<Shared> shared) {
     if (shared->reads.empty()) return;
     run_read(*shared, lock);
   }
+}
+
+void Store::bounded_loop(std::shared_ptr<Shared> shared) {
+  std::unique_lock lock(shared->mutex);
+  while (!shared->abandoned) {
+    shared->commits_changed.wait(lock, [&] { return shared->stopping || shared->asked != shared->done; });
+    if (shared->asked == shared->done) break;
+    run_job(*shared, lock);
+    ++shared->done;
+    shared->ended.notify_all();
+  }
+  --shared->running;
+  shared->ended.notify_all();
+}
+
+void Store::run_job(Shared& shared, std::unique_lock<std::mutex>& lock) {
+  shared.reads.empty() ? commit(shared, lock) : run_read(shared, lock);
 }
 
 void Store::run_read(Shared& shared, std::unique_lock<std::mutex>& lock) {

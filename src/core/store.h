@@ -67,6 +67,9 @@ class Store {
   bool run_one();
   bool runnable() const;
   void on_wake(Function<void()>);  // before threads run
+  // With no thread of its own: from now on run_one() has its job done by one, and waits for it until then. A job that
+  // takes longer leaves run_one() with nothing to do until it has ended.
+  void bound_waits(SteadyTime until);
 
   std::uint64_t last_batch() const { return last_batch_.load(std::memory_order_relaxed); }
   // The newest batch that moved a conversation's head.
@@ -103,20 +106,24 @@ class Store {
     std::vector<ReadPtr> reading;
     bool stopping = false, abandoned = false;
     unsigned running = 0;
+    std::uint64_t asked = 0, done = 0;  // jobs that run_one() leaves to a thread
   };
 
   void commit_loop(std::shared_ptr<Shared>, bool also_reads);
   static void read_loop(std::shared_ptr<Shared>);
+  void bounded_loop(std::shared_ptr<Shared>);
   void enqueue(ReadPtr);
   void commit(Shared&, std::unique_lock<std::mutex>&);
   void commit_some(Shared&, std::size_t first, std::size_t last, std::unique_lock<std::mutex>&);
   static void run_read(Shared&, std::unique_lock<std::mutex>&);
+  void run_job(Shared&, std::unique_lock<std::mutex>&);  // there is one
 
   Core& core_;
   std::shared_ptr<Shared> shared_;
   std::vector<std::vector<Waiting>> gathered_;  // by shard, each touched by its thread only
   std::vector<std::thread> threads_;
   const unsigned thread_count_;
+  SteadyTime wait_until_{};  // of run_one(), where a thread does its job
   Function<void()> wake_;
   std::atomic<std::size_t> jobs_{0};
   std::atomic<std::uint64_t> last_batch_{0}, last_conversation_batch_{0};

@@ -25,6 +25,7 @@ bool EngineCore::wait_until(SteadyTime deadline, Function<bool()> over) {
     if (std::chrono::steady_clock::now() >= deadline) return false;
     bool did = false;
     if (thread_count_ == 0) {
+      core_->store->bound_waits(deadline);  // a storage that hangs in this poll must not hold us
       did = loops_.front()->poll(std::chrono::milliseconds(1)).handled > 0;
     }
     if (!did) {

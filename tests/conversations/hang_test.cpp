@@ -194,6 +194,36 @@ TEST_CASE("stop returns in time though the host's own poll hangs in the storage,
   }
 }
 
+TEST_CASE("stop returns in time though the storage hangs in the poll that stop makes, and everyone is answered") {
+  for (const StorageCall at : calls_of_an_engine) {
+    CAPTURE(static_cast<int>(at));
+    auto orders = stubborn();
+    int answers = 0;  // all on this thread
+    {
+      EngineOptions options = in_memory(0, 2);
+      options.storage = troubled(orders);
+      Engine engine = open(std::move(options));
+      REQUIRE(wait(engine, alice_is, hi("bob")));
+      hang(*orders, at);
+      for (int i = 0; i < 5; ++i) {
+        engine.call(alice_is, hi("p" + std::to_string(i)), [&](Result<Sent> sent) {
+          CHECK((at == StorageCall::rows || !sent));
+          ++answers;
+        });
+        engine.call(alice_is, ListConversations{}, [&](Result<ConversationsPage>) { ++answers; });
+      }
+      stops_late(engine);
+      CHECK(answers == 10);
+      CHECK(orders->hanging() > 0);
+      CHECK(orders->storages() == 1);
+      CHECK(engine.poll(1ms).handled == 0);
+    }
+    orders->clear();
+    REQUIRE(orders->wait_for([&] { return orders->storages() == 0; }, 20s));
+    CHECK(answers == 10);
+  }
+}
+
 TEST_CASE("A storage that lets go when it is asked to, in the host's own poll, is stopped cleanly") {
   auto orders = std::make_shared<StorageFaults>();
   EngineOptions options = in_memory(0);

@@ -2,7 +2,7 @@
 #include <map>
 #include <set>
 
-#include "support/chat.h"
+#include "support/narrow.h"
 #include "support/wire.h"
 
 using namespace chat;
@@ -10,20 +10,6 @@ using namespace chat;
 // Who takes too slowly: events become notices, the notices lead to pulls, and nothing is lost or kept without bound.
 
 namespace {
-
-EngineOptions narrow(unsigned shards = 1) {
-  EngineOptions options;
-  options.shards = shards;
-  options.limits = {.frame_bytes = 16 << 10,
-                    .text_bytes = 4 << 10,
-                    .content_bytes = 1 << 10,
-                    .metadata_bytes = 1 << 10,
-                    .outbox_bytes = 32 << 10,
-                    .group_members = 60};
-  return options;
-}
-
-std::string kilobyte(int i) { return std::to_string(i) + ":" + std::string(1000, 'x'); }
 
 // A reader by the book: shows what follows what it has seen, and pulls where it is told to or finds a hole.
 class Reader {

@@ -91,6 +91,17 @@ TEST_CASE("Live events keep arriving in many conversations while someone resumes
   }
 }
 
+TEST_CASE("Someone who goes before his session began keeps the place he came with") {
+  Town town(1, 1);
+  town.bob_goes();
+  town.all_say("missed");
+  const Session bob = town.server.engine().open_session({.identity = {.user = user("bob")}, .resume = town.place});
+  CHECK(bob.checkpoint().opaque == town.place.opaque);
+  Person again(town.server, "bob", bob.checkpoint());
+  town.reader.sees(again.takes());
+  town.check_seen_all();
+}
+
 TEST_CASE("Any checkpoint ever given out is a place to resume from without a hole") {
   for (const unsigned shards : {1u, 2u, 4u}) {
     CAPTURE(shards);
@@ -103,7 +114,7 @@ TEST_CASE("Any checkpoint ever given out is a place to resume from without a hol
     std::vector<Place> places{{town.place, town.reader}};
     Session bob = town.server.engine().open_session({.identity = {.user = user("bob")}, .resume = town.place});
     std::size_t said = 0;
-    for (std::size_t i = 0; i < 3'000; ++i) {
+    for (std::size_t i = 0; i < 6'000; ++i) {
       if (i % 17 == 0) begin(town.server, "alice", text(town.rooms[said++ % town.rooms.size()], "live"));
       if (!one_item(town.server) || i % 29 == 0) town.server.clock().advance(40ms);
       while (auto push = bob.take()) town.reader.sees(*push);
