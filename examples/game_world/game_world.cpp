@@ -29,8 +29,8 @@ using namespace std::chrono_literals;
 namespace {
 
 constexpr auto frame_length = 1'000'000us / 60;
-constexpr auto budget = 2ms;  // for the chat, of a frame
-constexpr std::uint64_t quiet_frames = 180, idle_frames = 120;
+constexpr auto budget = 2ms;                                    // for the chat, of a frame
+constexpr std::uint64_t quiet_frames = 360, idle_frames = 120;  // quiet: longer than any deadline of the engine
 
 struct Settings {
   std::size_t players = 1000;
