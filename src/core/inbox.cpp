@@ -11,6 +11,8 @@ inline namespace v1 {
 namespace core {
 namespace {
 constexpr std::chrono::milliseconds write_every{1000};
+// Of a piece: one read and, where storage runs inside poll, one commit. Either is well below a millisecond.
+constexpr std::size_t gathered_per_piece = 256, entries_per_piece = 32;
 
 InboxEntry::Place place_of(const Participant& participant, Fanout fanout) {
   using Place = InboxEntry::Place;
@@ -80,43 +82,33 @@ void Inbox::flush() {
   if (marks->empty()) return written(Status(), std::move(marks));
   flushing_ = true;
   writing_ = marks;
-  shard_.core().store->read(
-      shard_,
-      [marks, shard = shard_.index()](Storage& storage) -> Result<std::vector<OwnedChange>> {
-        std::unordered_map<UserId, std::vector<InboxEntry>> entries;
-        for (const auto& [conversation, list] : *marks) {
-          for (const Mark& mark : list) {
-            for (const UserId& user : mark.to->on(shard)) {
-              entries[user].push_back(
-                  {conversation, {mark.head, mark.batch, mark.age}, place_of(*mark.to->find(user), mark.fanout)});
-            }
-          }
-        }
-        std::vector<OwnedChange> changes;
-        for (const auto& [user, list] : entries) {
-          auto change = put_entries(storage, user, list);
-          if (!change && change.error().code == ErrorCode::corruption) continue;  // his alone; the others' are written
-          if (!change) return change.error();
-          changes.push_back(std::move(*change));
-        }
-        return changes;
-      },
-      [this, marks](Result<std::vector<OwnedChange>> changes) { submit(std::move(changes), marks); });
+  read_piece(std::make_shared<Writing>(std::move(marks), shard_.index()));
 }
 
-void Inbox::submit(Result<std::vector<OwnedChange>> changes, std::shared_ptr<Marks> marks) {
-  if (!changes) return written(changes.error(), std::move(marks));
-  if (changes->empty()) return written(Status(), std::move(marks));
-  struct Progress {
-    std::size_t left;
-    Status status;
-  };
-  auto progress = std::make_shared<Progress>(Progress{changes->size(), {}});
-  for (OwnedChange& change : *changes) {
+void Inbox::read_piece(std::shared_ptr<Writing> writing) {
+  shard_.core().store->read(
+      shard_, [writing](Storage& storage) { return writing->pieces.next(storage); },
+      [this, writing](Result<std::vector<OwnedChange>> changes) {
+        if (changes) {
+          submit(std::move(*changes), writing);
+          if (!writing->pieces.is_over()) return read_piece(writing);
+        } else {
+          writing->status = changes.error();
+        }
+        writing->is_read = true;
+        if (writing->left == 0) written(writing->status, writing->marks);
+      });
+}
+
+void Inbox::submit(std::vector<OwnedChange> changes, const std::shared_ptr<Writing>& writing) {
+  writing->left += changes.size();
+  for (OwnedChange& change : changes) {
     shard_.core().store->submit(shard_, std::make_shared<const OwnedChange>(std::move(change)),
-                                [this, progress, marks](const Status& status, std::uint64_t) {
-                                  if (!status) progress->status = status;
-                                  if (--progress->left == 0) written(progress->status, marks);
+                                [this, writing](const Status& status, std::uint64_t) {
+                                  if (!status) writing->status = status;
+                                  if (--writing->left == 0 && writing->is_read) {
+                                    written(writing->status, writing->marks);
+                                  }
                                 });
   }
 }
@@ -134,6 +126,45 @@ void Inbox::written(Status status, std::shared_ptr<Marks> marks) {
   for (auto& then : std::exchange(under_way_, {})) then(status);
   if (!waiting_.empty()) return flush();
   if (status && marks_.empty()) note_progress();
+}
+
+Inbox::Pieces::Pieces(std::shared_ptr<const Marks> marks, unsigned shard)
+    : marks_(std::move(marks)), shard_(shard), conversation_(marks_->begin()) {}
+
+Result<std::vector<OwnedChange>> Inbox::Pieces::next(Storage& storage) {
+  std::vector<OwnedChange> changes;
+  gather();
+  if (conversation_ != marks_->end()) return changes;
+  for (std::size_t count = 0; count < entries_per_piece && !entries_.empty();) {
+    const auto user = entries_.extract(entries_.begin());
+    count += user.mapped().size();
+    auto change = put_entries(storage, user.key(), user.mapped());
+    if (!change && change.error().code == ErrorCode::corruption) continue;  // his alone; the others' are written
+    if (!change) return change.error();
+    changes.push_back(std::move(*change));
+  }
+  return changes;
+}
+
+void Inbox::Pieces::gather() {
+  std::size_t count = 0;
+  for (; conversation_ != marks_->end(); ++conversation_, mark_ = 0) {
+    const auto& [id, list] = *conversation_;
+    for (; mark_ < list.size(); ++mark_, user_ = 0) {
+      const Mark& mark = list[mark_];
+      for (const auto& users = mark.to->on(shard_); user_ < users.size(); ++user_) {
+        if (count++ == gathered_per_piece) return;
+        const UserId& user = users[user_];
+        InboxEntry entry{id, {mark.head, mark.batch, mark.age}, place_of(*mark.to->find(user), mark.fanout)};
+        auto& his = entries_[user];
+        if (his.empty() || his.back().conversation != id) {
+          his.push_back(std::move(entry));
+        } else {
+          merge(his.back(), entry);
+        }
+      }
+    }
+  }
 }
 
 std::uint64_t Inbox::notable() const {

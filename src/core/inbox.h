@@ -11,6 +11,14 @@ namespace chatcore {
 inline namespace v1 {
 namespace core {
 
+struct InboxEntry {
+  // A channel has no entry that each event moves: only a row that says he is in it.
+  enum class Place { entry, entry_again, channel };  // entry_again: it was a channel
+  ConversationId conversation{};
+  protocol::InboxRow row{};
+  Place place = Place::entry;
+};
+
 // The inbox entries of the users that live on a shard: one row a user and conversation, "up to seq N", and a second one
 // in the order of last activity, which is his conversation list. Gathered about a second and written behind the
 // commits; what a crash takes is written again from the feed (recover_inbox).
@@ -39,9 +47,37 @@ class Inbox {
   };
   using Marks = std::unordered_map<ConversationId, std::vector<Mark>>;  // a mark for each audience
 
+  // The changes that write the entries of these marks, in small pieces: first each user's entries are brought together,
+  // then each piece has the changes of some users. For one thread at a time.
+  class Pieces {
+   public:
+    Pieces(std::shared_ptr<const Marks>, unsigned shard);
+    bool is_over() const { return conversation_ == marks_->end() && entries_.empty(); }
+    Result<std::vector<OwnedChange>> next(Storage&);  // blocking
+
+   private:
+    void gather();
+
+    const std::shared_ptr<const Marks> marks_;
+    const unsigned shard_;
+    Marks::const_iterator conversation_;  // with the next two: what is gathered next
+    std::size_t mark_ = 0, user_ = 0;
+    std::unordered_map<UserId, std::vector<InboxEntry>> entries_;
+  };
+  // A flush that is under way: a piece is read while the one before it is committed.
+  struct Writing {
+    Writing(std::shared_ptr<Marks> m, unsigned shard) : marks(m), pieces(std::move(m), shard) {}
+    std::shared_ptr<Marks> marks;
+    Pieces pieces;
+    std::size_t left = 0;  // changes without an outcome
+    bool is_read = false;  // there is no further piece
+    Status status{};
+  };
+
   void schedule();
   void flush();
-  void submit(Result<std::vector<OwnedChange>>, std::shared_ptr<Marks>);
+  void read_piece(std::shared_ptr<Writing>);
+  void submit(std::vector<OwnedChange>, const std::shared_ptr<Writing>&);
   void written(Status, std::shared_ptr<Marks>);
   std::uint64_t notable() const;
   void note_progress();
@@ -62,13 +98,8 @@ Result<std::vector<ConversationId>> changed_since(Storage&, const UserId&, std::
 // Those of his conversations that are fanned out on read.
 Result<std::vector<ConversationId>> channels_of(Storage&, const UserId&);
 
-struct InboxEntry {
-  // A channel has no entry that each event moves: only a row that says he is in it.
-  enum class Place { entry, entry_again, channel };  // entry_again: it was a channel
-  ConversationId conversation{};
-  protocol::InboxRow row{};
-  Place place = Place::entry;
-};
+// What a newer entry of the same user and conversation makes of one that is not written yet.
+void merge(InboxEntry& known, const InboxEntry& newer);
 // Changes that put one user's entries, each newer than the last, and move them in his list.
 Result<OwnedChange> put_entries(Storage&, const UserId&, const std::vector<InboxEntry>&);
 

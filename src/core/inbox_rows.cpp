@@ -59,6 +59,18 @@ Result<std::vector<ConversationId>> changed_since(Storage& storage, const UserId
   return changed;
 }
 
+void merge(InboxEntry& known, const InboxEntry& newer) {
+  known.row.head = std::max(known.row.head, newer.row.head);
+  known.row.batch = std::max(known.row.batch, newer.row.batch);
+  known.row.age = std::max(known.row.age, newer.row.age);
+  // Where it has been a channel in between, its row there has to go.
+  const bool was_channel = known.place == InboxEntry::Place::channel;
+  const bool again = was_channel && newer.place == InboxEntry::Place::entry;
+  if (newer.place != InboxEntry::Place::entry || was_channel) {
+    known.place = again ? InboxEntry::Place::entry_again : newer.place;
+  }
+}
+
 Result<OwnedChange> put_entries(Storage& storage, const UserId& user, const std::vector<InboxEntry>& entries) {
   OwnedChange change{.partition = partition_of(user)};
   auto head = storage.events(change.partition, Log::messages, 1, Direction::forward, {.rows = 1});
@@ -66,16 +78,8 @@ Result<OwnedChange> put_entries(Storage& storage, const UserId& user, const std:
   change.expected_head = change.new_head = head->head;
   std::map<ConversationId, InboxEntry> newest;
   for (const InboxEntry& entry : entries) {
-    InboxEntry& known = newest.try_emplace(entry.conversation, entry).first->second;
-    known.row.head = std::max(known.row.head, entry.row.head);
-    known.row.batch = std::max(known.row.batch, entry.row.batch);
-    known.row.age = std::max(known.row.age, entry.row.age);
-    // Where it has been a channel in between, its row there has to go.
-    const bool was_channel = known.place == InboxEntry::Place::channel;
-    const bool again = was_channel && entry.place == InboxEntry::Place::entry;
-    if (entry.place != InboxEntry::Place::entry || was_channel) {
-      known.place = again ? InboxEntry::Place::entry_again : entry.place;
-    }
+    const auto [known, is_first] = newest.try_emplace(entry.conversation, entry);
+    if (!is_first) merge(known->second, entry);
   }
   for (auto& [id, entry] : newest) {
     auto old = storage.row(change.partition, Table::inbox, id.view());

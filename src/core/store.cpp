@@ -99,7 +99,7 @@ bool Store::run_one() {
   Shared& shared = *shared_;
   std::unique_lock lock(shared.mutex);
   if (shared.asked != shared.done || (shared.reads.empty() && shared.commits.empty())) return false;
-  const std::size_t jobs = shared.reads.empty() ? shared.commits.size() : 1;
+  const std::size_t jobs = shared.is_read_due() ? 1 : shared.commits.size();
   if (!threads_.empty()) {
     ++shared.asked;
     shared.commits_changed.notify_one();
@@ -169,7 +169,8 @@ void Store::bounded_loop(std::shared_ptr<Shared> shared) {
 }
 
 void Store::run_job(Shared& shared, std::unique_lock<std::mutex>& lock) {
-  shared.reads.empty() ? commit(shared, lock) : run_read(shared, lock);
+  shared.read_last = shared.is_read_due();
+  shared.read_last ? run_read(shared, lock) : commit(shared, lock);
 }
 
 void Store::run_read(Shared& shared, std::unique_lock<std::mutex>& lock) {

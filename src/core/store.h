@@ -105,8 +105,12 @@ class Store {
     std::deque<ReadPtr> reads;
     std::vector<ReadPtr> reading;
     bool stopping = false, abandoned = false;
+    bool read_last = false;  // by run_job
     unsigned running = 0;
     std::uint64_t asked = 0, done = 0;  // jobs that run_one() leaves to a thread
+
+    // In turn: neither of the two waits until there is nothing more of the other.
+    bool is_read_due() const { return commits.empty() || (!reads.empty() && !read_last); }
   };
 
   void commit_loop(std::shared_ptr<Shared>, bool also_reads);

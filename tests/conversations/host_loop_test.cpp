@@ -91,6 +91,32 @@ TEST_CASE("poll keeps to its budget, whatever is queued: ten thousand requests, 
   }
 }
 
+TEST_CASE("The inbox entries of five hundred are written a few at a time, and what is said meanwhile goes in between") {
+  TestEngine test = TestEngine::open();
+  Engine& engine = test.engine();
+  CreateConversation create{.conversation = "big"};
+  for (int i = 0; i < 500; ++i) create.members.push_back({user("u" + std::to_string(i))});
+  engine.call(Identity::system(), create);
+  test.settle();
+  const std::uint64_t before = engine.stats().commits;
+  const auto commits = [&] { return engine.stats().commits - before; };
+
+  test.clock().advance(1s);
+  for (int polls = 0; commits() < 2; ++polls) {
+    engine.poll(0us);  // an item
+    REQUIRE(polls < 1000);
+  }
+  bool answered = false;
+  engine.call(Identity::system(), Send{.to = ConversationId("big"), .content = {.text = "hi"}},
+              [&](Result<Sent> sent) { answered = static_cast<bool>(sent); });
+  while (!answered && engine.poll(0us).handled > 0) {
+  }
+  CHECK(answered);
+  CHECK(commits() <= 5);
+  test.settle();
+  CHECK(commits() >= 500 / 50);
+}
+
 TEST_CASE("The storage has its turn though new requests never end") {
   TestEngine test = TestEngine::open();
   test.cost_per_item(10us);
