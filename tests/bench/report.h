@@ -15,6 +15,8 @@ Figures no_figures(const Options&);
 void set_latency(Figures&, const Latency&);
 void print_table(const Figures&);
 
+double median(std::vector<double>);  // of one at least
+
 // Of each number its median over the runs.
 Figures medians(const std::vector<Figures>&);
 // Of each number that both have, the median over the runs of first / second: a pair of runs was under the same sky.
