@@ -37,9 +37,6 @@ Figures run_idle(Server&, const Options&);
 Figures run_reconnect(Server&, const Options&);
 Figures run_slow(Server&, const Options&);
 
-// A channel of an owner who is logged in, and of readers who need not be; its id. Empty: there is always one, of all.
-std::string make_channel(Loop&, const Dialect&, Link& owner, const std::vector<std::string>& readers, bool notify_only);
-
 // "alice-7": numbers are over all kinds of users of a scenario.
 inline std::vector<std::string> named(const std::string& kind, std::size_t first, std::size_t count) {
   std::vector<std::string> names;

@@ -1,6 +1,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "channel.h"
+#include "place.h"
 #include "scenarios/scenarios.h"
 #include "traffic.h"
 
@@ -9,8 +11,7 @@ namespace {
 constexpr std::int64_t patience = 60'000'000'000;
 constexpr std::size_t outbox_bytes = 1 << 20, slack_bytes = 16 << 20;  // what each, and all together, may cost
 
-// Readers who stop reading, are cut, come back with their last checkpoint, and must have every message once, in order.
-// What comes again after a checkpoint is dropped by its seq, as the protocol says.
+// Readers who stop reading, are cut, and come back with their last checkpoint.
 class Stalled {
  public:
   // Those of the links from `first` on, each with his first checkpoint.
@@ -18,7 +19,8 @@ class Stalled {
           std::vector<std::string> checkpoints)
       : loop_(loop), dialect_(dialect) {
     for (std::size_t i = 0; i < users.size(); ++i) {
-      readers_.push_back({&loop.links()[first + i], users[i], std::move(checkpoints[i])});
+      readers_.push_back({&loop.links()[first + i], users[i]});
+      readers_.back().place.checkpoint(std::move(checkpoints[i]));
     }
   }
 
@@ -29,16 +31,15 @@ class Stalled {
     const Incoming in = dialect_.read(frame);
     switch (in.kind) {
       case Incoming::Kind::answer:
+        if (in.call == 1) dialect_.checkpoint_of(in.body);  // fails on a reset
         return;
-      case Incoming::Kind::checkpoint:  // behind a notice it covers what was not read yet
-        if (!reader.is_told) reader.checkpoint = text_of(in.body);
-        return;
+      case Incoming::Kind::checkpoint:
+        return reader.place.checkpoint(std::string(text_of(in.body)));
       case Incoming::Kind::event:
-        return take(reader, in);
+        return reader.place.comes(in.seq, body::check(in.text).number);
       case Incoming::Kind::notice:
         require(reader.is_stalled, "a notice for someone who reads");
-        reader.is_told = true;
-        return;
+        return reader.place.notice();
       case Incoming::Kind::bad:
         require(reader.is_stalled, "one who came back was sent away");
         return;
@@ -52,7 +53,7 @@ class Stalled {
     for (std::int64_t last = now_ns();;) {
       std::uint64_t sum = 0;
       bool all = true;
-      for (const Reader& reader : readers_) sum += reader.messages, all = all && reader.seen == head;
+      for (const Reader& reader : readers_) sum += reader.place.head(), all = all && reader.place.head() == head;
       if (all) return;
       loop_.turn(std::chrono::milliseconds(10));
       if (std::exchange(came, sum) != sum) last = now_ns();
@@ -85,27 +86,19 @@ class Stalled {
   void come_back(std::uint16_t port) {
     for (Reader& reader : readers_) {
       reader.link = &loop_.connect(port);
-      reader.is_stalled = reader.is_told = false;
-      loop_.queue(*reader.link, dialect_.login(reader.user, reader.checkpoint));
+      reader.is_stalled = false;
+      loop_.queue(*reader.link, dialect_.login(reader.user, reader.place.resume()));
     }
   }
 
  private:
   struct Reader {
     Link* link{};
-    std::string user{}, checkpoint{};
-    std::uint64_t seen{}, messages{};  // the last seq, and how many that makes
-    bool is_stalled = false, is_told = false;
+    std::string user{};
+    Place place{};
+    bool is_stalled = false;
   };
 
-  static void take(Reader& reader, const Incoming& in) {
-    const body::Head head = body::check(in.text);
-    if (in.seq <= reader.seen) return;  // again, after a checkpoint
-    const bool follows = reader.seen == 0 ? head.number == 1 : in.seq == reader.seen + 1;
-    require(follows, "one who stalled misses a message");
-    reader.seen = in.seq;
-    ++reader.messages;
-  }
   Reader* find(const Link& link) {
     const auto at = std::find_if(readers_.begin(), readers_.end(), [&](const Reader& r) { return r.link == &link; });
     return at == readers_.end() ? nullptr : &*at;

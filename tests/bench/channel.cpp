@@ -1,6 +1,9 @@
-#include <algorithm>
+#include "channel.h"
 
-#include "scenarios/scenarios.h"
+#include <algorithm>
+#include <span>
+
+#include "failure.h"
 
 namespace {
 
