@@ -72,6 +72,7 @@ Figures medians(const std::vector<Figures>& runs) {
     const std::vector<Figures> values = column(runs, name);
     if (values.empty()) continue;
     if (value.is_object()) value = medians(values);
+    if (value.is_boolean()) value = std::count(values.begin(), values.end(), false) == 0;
     if (value.is_number_float()) value = median({values.begin(), values.end()});
     if (value.is_number_integer()) value = std::llround(median({values.begin(), values.end()}));
   }

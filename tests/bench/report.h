@@ -17,7 +17,7 @@ void print_table(const Figures&);
 
 double median(std::vector<double>);  // of one at least
 
-// Of each number its median over the runs.
+// Of each number its median over the runs; of what holds or not, whether it held in all.
 Figures medians(const std::vector<Figures>&);
 // Of each number that both have, the median over the runs of first / second: a pair of runs was under the same sky.
 Figures ratios(const std::vector<Figures>& first, const std::vector<Figures>& second);
