@@ -101,7 +101,7 @@ void describe(CLI::App& app, Settings& s) {
   add("--group-members", s.limits.group_members, "Members of a group");
   add("--fan-out-on-read", s.limits.fan_out_on_read,
       "Above so many members a conversation is fanned out on read: nothing is kept or written for each");
-  add("--fan-out-on-write", s.limits.fan_out_on_write, "Below so many again on write");
+  add("--fan-out-on-write", s.limits.fan_out_on_write, "Below so many again on write; less than the other");
   add("--page-items", s.limits.page_items, "Items of a page");
   add("--login-timeout", s.login_ms, "Time a connection has for its login, ms");
   add("--heartbeat", s.heartbeat_ms, "Longest silence of a client, ms; closed after twice that");

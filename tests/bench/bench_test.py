@@ -14,6 +14,7 @@ import tempfile
 KEYS = {"scenario", "durability", "messages_per_second", "deliveries_per_second", "latency_ms",
         "server_cpu_us_per_message", "server_cpu_us_per_delivery", "server_rss_bytes", "bytes_per_idle_session",
         "errors"}
+ON_READ = ["--server-arg=--fan-out-on-read=10", "--server-arg=--fan-out-on-write=5"]
 SLOW = ["slow", "--sessions", "30", "--stalled", "3", "--server-arg=--stalled-timeout=300"]
 RUNS = [
     (["direct", "--pairs", "5"], ["messages_per_second", "latency_ms"]),
@@ -22,8 +23,8 @@ RUNS = [
     (["direct", "--pairs", "5", "--durability", "memory"], ["server_cpu_us_per_delivery"]),
     (["group", "--clients", "20", "--bare", "--rounds", "2"], ["deliveries_per_second", "ratios"]),
     (["channel", "--sessions", "40", "--bare", "--rounds", "1"], ["last_ms", "bare_last_ms", "ratio"]),
-    (["channel", "--sessions", "40", "--server-arg=--fan-out-on-read=100"], ["last_ms"]),
-    (["channel", "--sessions", "200", "--notify-only"], ["last_ms", "spread_ms", "last_read_ms"]),
+    (["channel", "--sessions", "40", *ON_READ], ["last_ms"]),
+    (["channel", "--sessions", "200", "--notify-only", *ON_READ], ["last_ms", "spread_ms", "last_read_ms"]),
     ([*SLOW, "--mebibytes", "8"], ["p99_ratio", "within_bound", "resumed_complete"]),
     (["history", "--clients", "3", "--bare", "--rounds", "1"], ["newest", "block_cache", "ratios"]),
     (["idle", "--clients", "50", "--bare", "--rounds", "1"], ["bytes_per_idle_session"]),
