@@ -27,7 +27,8 @@ struct Settings {
   unsigned threads = 1, shards = 1;
   std::optional<unsigned> storage_threads;
   Limits limits;
-  std::int64_t login_ms = limits.login.count(), heartbeat_ms = limits.heartbeat.count(), stop_ms = 5'000;
+  std::int64_t login_ms = limits.login.count(), heartbeat_ms = limits.heartbeat.count(),
+               stalled_ms = limits.stalled.count(), stop_ms = 5'000;
   bool insecure_dev_auth = false, no_limits = false;
   std::string tokens;
   int log_level = static_cast<int>(LogLevel::warning);
@@ -93,13 +94,18 @@ void describe(CLI::App& app, Settings& s) {
   add_bytes("--text-bytes", s.limits.text_bytes, "Longest text of a message, bytes");
   add_bytes("--content-bytes", s.limits.content_bytes, "Most data of a message, bytes");
   add_bytes("--metadata-bytes", s.limits.metadata_bytes, "Most metadata of a message, custom fields of a group, bytes");
-  add_bytes("--outbox-bytes", s.limits.outbox_bytes, "Most that waits for one connection, bytes; beyond it is cut");
+  add_bytes("--outbox-bytes", s.limits.outbox_bytes,
+            "Most that waits for one connection, bytes; beyond it events become notices");
   add("--session-requests", s.limits.session_requests, "Requests under way of one connection");
   add("--engine-requests", s.limits.engine_requests, "Requests under way of all together");
   add("--group-members", s.limits.group_members, "Members of a group");
+  add("--fan-out-on-read", s.limits.fan_out_on_read,
+      "Above so many members a conversation is fanned out on read: nothing is kept or written for each");
+  add("--fan-out-on-write", s.limits.fan_out_on_write, "Below so many again on write; less than the other");
   add("--page-items", s.limits.page_items, "Items of a page");
   add("--login-timeout", s.login_ms, "Time a connection has for its login, ms");
   add("--heartbeat", s.heartbeat_ms, "Longest silence of a client, ms; closed after twice that");
+  add("--stalled-timeout", s.stalled_ms, "Time in which a connection may take nothing of what waits for it, ms");
   add("--messages-per-second", s.limits.messages_per_second,
       "What one user may send, over all his devices; 0: no limit");
   add("--message-burst", s.limits.message_burst, "Messages at once before that counts");
@@ -188,6 +194,7 @@ int main(int argc, char** argv) {
   if (settings.no_limits) settings.limits.messages_per_second = settings.limits.requests_per_second = 0;
   settings.limits.login = std::chrono::milliseconds(settings.login_ms);
   settings.limits.heartbeat = std::chrono::milliseconds(settings.heartbeat_ms);
+  settings.limits.stalled = std::chrono::milliseconds(settings.stalled_ms);
 
   if (!settings.tls_certificate.empty()) {
     auto certificates = Certificates::make(text_of(settings.tls_certificate), text_of(settings.tls_key));

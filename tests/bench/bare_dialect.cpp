@@ -35,6 +35,8 @@ class BareDialect : public Dialect {
     return framed(frame);
   }
   std::string create_group(const std::vector<std::string>&) const override { return {}; }
+  std::string create_channel(bool) const override { return {}; }
+  std::string add_readers(const std::string&, std::span<const std::string>) const override { return {}; }
   std::string ping() const override { return {}; }
   bool names_senders() const override { return false; }
 
@@ -49,6 +51,7 @@ class BareDialect : public Dialect {
     put(frame, start);
     return framed(frame);
   }
+  std::string sync(std::uint64_t, const std::string&, std::uint64_t) const override { return {}; }
 
   Incoming read(View view) const override {
     const std::string_view frame = text_of(view);

@@ -17,16 +17,23 @@ namespace {
 struct Scenario {
   const char* name;
   const char* what;
-  unsigned clients;
-  bool bare;  // there is something to compare with
+  unsigned clients, bytes;
+  bool bare;         // there is something to compare with
+  const char* main;  // the figure that is compared above all; null: there is none
   Figures (*run)(Server&, const Options&);
 };
 constexpr Scenario scenarios[] = {
-    {"direct", "pairs; one sends, keeping --window messages under way, the other receives", 100, true, run_direct},
-    {"group", "the members of a group; one sends, all others receive", 500, true, run_group},
-    {"history", "readers of conversations of 500 messages; the newest page of 50, and any", 100, true, run_history},
-    {"idle", "sessions that are logged in and silent", 15'000, true, run_idle},
-    {"reconnect", "clients that come back at once, and have each missed --missed messages", 5'000, false,
+    {"direct", "pairs; one sends, keeping --window messages under way, the other receives", 100, 128, true, nullptr,
+     run_direct},
+    {"group", "the members of a group; one sends, all others receive", 500, 128, true, nullptr, run_group},
+    {"channel", "readers of a channel; a message is sent when everyone has the one before", 10'000, 128, true,
+     "last_ms", run_channel},
+    {"slow", "readers of a channel, of whom --stalled stop reading, until they are cut; they come back", 1'000, 4096,
+     false, nullptr, run_slow},
+    {"history", "readers of conversations of 500 messages; the newest page of 50, and any", 100, 128, true, nullptr,
+     run_history},
+    {"idle", "sessions that are logged in and silent", 15'000, 128, true, nullptr, run_idle},
+    {"reconnect", "clients that come back at once, and have each missed --missed messages", 5'000, 128, false, nullptr,
      run_reconnect},
 };
 
@@ -56,10 +63,17 @@ void describe(CLI::App& app, Options& options, bool& json) {
       ->check(CLI::IsMember({"memory", "process", "disk"}));
   add("--seconds", options.seconds, "Time measured")->check(CLI::PositiveNumber);
   add("--warm-up", options.warm_up, "Time before that, seconds")->check(CLI::NonNegativeNumber);
-  app.add_option("--clients,--pairs", options.clients, "Pairs, members, sessions: see above");
+  app.add_option("--clients,--pairs,--sessions", options.clients, "Pairs, members, sessions: see above");
   add("--missed", options.missed, "reconnect: what each has missed")->check(CLI::PositiveNumber);
   add("--window", options.window, "Messages a sender has under way; the server allows 64")->check(CLI::Range(1, 64));
-  add("--bytes", options.bytes, "Text of a message")->check(CLI::Range(unsigned(body::least), 16u << 10));
+  app.add_option("--bytes", options.bytes, "Text of a message. Default: 128; slow: 4096")
+      ->check(CLI::Range(unsigned(body::least), 16u << 10));
+  app.add_flag(
+      "--notify-only", options.notify_only,
+      "channel: readers are told that there is something, and read it after a random part of the time that the "
+      "server spreads them over");
+  add("--stalled", options.stalled, "slow: how many stop reading")->check(CLI::PositiveNumber);
+  add("--mebibytes", options.mebibytes, "slow: texts sent meanwhile")->check(CLI::PositiveNumber);
   add("--rate", options.rate,
       "direct: so many messages a second of all together, instead of --window; latency counts from the time a message "
       "should have been sent")
@@ -92,11 +106,7 @@ int fail(const Options& options, bool json, const char* why) {
 
 // The server's own counters, over all of its life: "messages 5, ... commits 2, ...".
 void add_counters(Figures& figures, const std::string& said) {
-  const auto counter = [&](const std::string& name) {
-    const std::size_t at = said.rfind(name);
-    return at == std::string::npos ? 0.0 : std::atof(said.c_str() + at + name.size());
-  };
-  const double messages = counter("messages "), commits = counter(" commits ");
+  const double messages = counter_in(said, "messages "), commits = counter_in(said, " commits ");
   if (commits > 0) figures["messages_per_commit"] = messages / commits;
 }
 
@@ -119,6 +129,10 @@ Figures run(const Scenario& scenario, const Options& options) {
   if (options.bare) {
     figures["bare"] = medians(bare);
     figures["ratios"] = ratios(ours, bare);
+    if (scenario.main) {
+      figures[std::string("bare_") + scenario.main] = figures["bare"][scenario.main];
+      figures["ratio"] = figures["ratios"][scenario.main];
+    }
   }
   return figures;
 }
@@ -142,6 +156,7 @@ int main(int argc, char** argv) {
   const Scenario& scenario = scenario_of(options.scenario);
   if (options.bare && !scenario.bare) return std::fputs("chatcore-bench: no --bare for this scenario\n", stderr), 2;
   if (options.clients == 0) options.clients = scenario.clients;
+  if (options.bytes == 0) options.bytes = scenario.bytes;
   if (options.rounds == 0) options.rounds = options.bare ? 3 : 1;
   options.pin = options.pin && std::thread::hardware_concurrency() >= 2;
   try {

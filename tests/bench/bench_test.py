@@ -14,12 +14,18 @@ import tempfile
 KEYS = {"scenario", "durability", "messages_per_second", "deliveries_per_second", "latency_ms",
         "server_cpu_us_per_message", "server_cpu_us_per_delivery", "server_rss_bytes", "bytes_per_idle_session",
         "errors"}
+ON_READ = ["--server-arg=--fan-out-on-read=10", "--server-arg=--fan-out-on-write=5"]
+SLOW = ["slow", "--sessions", "30", "--stalled", "3", "--server-arg=--stalled-timeout=300"]
 RUNS = [
     (["direct", "--pairs", "5"], ["messages_per_second", "latency_ms"]),
     (["direct", "--pairs", "5", "--rate", "200", "--durability", "process"], ["messages_per_second", "latency_ms"]),
     (["direct", "--pairs", "5", "--bare", "--rounds", "1"], ["bare", "ratios"]),
     (["direct", "--pairs", "5", "--durability", "memory"], ["server_cpu_us_per_delivery"]),
     (["group", "--clients", "20", "--bare", "--rounds", "2"], ["deliveries_per_second", "ratios"]),
+    (["channel", "--sessions", "40", "--bare", "--rounds", "1"], ["last_ms", "bare_last_ms", "ratio"]),
+    (["channel", "--sessions", "40", *ON_READ], ["last_ms"]),
+    (["channel", "--sessions", "200", "--notify-only", *ON_READ], ["last_ms", "spread_ms", "last_read_ms"]),
+    ([*SLOW, "--mebibytes", "8"], ["p99_ratio", "within_bound", "resumed_complete"]),
     (["history", "--clients", "3", "--bare", "--rounds", "1"], ["newest", "block_cache", "ratios"]),
     (["idle", "--clients", "50", "--bare", "--rounds", "1"], ["bytes_per_idle_session"]),
     (["reconnect", "--clients", "20"], ["resumed_after_seconds"]),
@@ -27,6 +33,7 @@ RUNS = [
 
 # What a broken server does, and what has to be said of it.
 FAULTS = {"lose": "is missing", "twice": "comes twice", "seq": "a seq is not", "text": "the checksum"}
+CHANNEL_FAULTS = {"twice": "comes twice", "seq": "a seq is not", "text": "the checksum"}
 
 
 def run(words, data):
@@ -48,12 +55,18 @@ def main():
                 sys.exit(f"{' '.join(words)}: missing {missing}: {figures}")
         if os.listdir(data):
             sys.exit(f"left behind: {os.listdir(data)}")
-        for fault, why in FAULTS.items():
-            done = subprocess.run([bench, "direct", "--pairs", "5", "--seconds", "0.2", "--warm-up", "0.1", "--no-pin",
+        faults = [("direct", *fault) for fault in FAULTS.items()]
+        faults += [("channel", *fault) for fault in CHANNEL_FAULTS.items()]
+        for scenario, fault, why in faults:
+            done = subprocess.run([bench, scenario, "--clients", "5", "--seconds", "1", "--warm-up", "0.1", "--no-pin",
                                    "--data", data, "--bare", "--bare-arg=--fault", f"--bare-arg={fault}", "--json"],
                                   capture_output=True, text=True, timeout=60, check=False)
             if done.returncode != 1 or why not in json.loads(done.stdout)["error"]:
-                sys.exit(f"fault {fault} is not noticed: {done.stdout}{done.stderr}")
+                sys.exit(f"{scenario}: fault {fault} is not noticed: {done.stdout}{done.stderr}")
+        boundless = [bench, *SLOW, "--mebibytes", "40", "--server-arg=--outbox-bytes=1G", "--no-pin", "--data", data,
+                     "--json"]
+        if json.loads(run(boundless, data))["within_bound"]:
+            sys.exit("a server that keeps all that a stalled reader misses is within the bound")
         refused = subprocess.run([bench, "direct", "--json", "--server", "/bin/false", "--data", data],
                                  capture_output=True, text=True, timeout=60, check=False)
         if refused.returncode != 1 or json.loads(refused.stdout)["errors"] == 0:

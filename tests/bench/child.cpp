@@ -1,5 +1,8 @@
 #include "child.h"
 
+#include <signal.h>
+
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -29,12 +32,40 @@ Child::Child(std::vector<std::string> words, int cpu) {
 
 double Child::cpu_seconds() const { return seconds_of(clock_); }
 
-std::size_t Child::rss_bytes() const {
-  std::ifstream status("/proc/" + std::to_string(process_.pid()) + "/status");
+namespace {
+
+std::size_t status_bytes(pid_t pid, const std::string& field) {
+  std::ifstream status("/proc/" + std::to_string(pid) + "/status");
   for (std::string line; std::getline(status, line);) {
-    if (line.starts_with("VmRSS:")) return std::stoul(line.substr(6)) * 1024;
+    if (line.starts_with(field)) return std::stoul(line.substr(field.size())) * 1024;
   }
   throw Failure("the server's memory can't be read");
+}
+
+}  // namespace
+
+std::size_t Child::rss_bytes() const { return status_bytes(process_.pid(), "VmRSS:"); }
+std::size_t Child::peak_rss_bytes() const { return status_bytes(process_.pid(), "VmHWM:"); }
+
+void Child::forget_peak() const {
+  std::ofstream peak("/proc/" + std::to_string(process_.pid()) + "/clear_refs");
+  require(bool(peak << "5" << std::flush), "the server's peak of memory can't be reset");
+}
+
+std::string Child::counters() {
+  const std::size_t before = process_.said().size();
+  kill(process_.pid(), SIGUSR1);
+  for (;;) {
+    if (const auto runs = process_.is_listening(); !runs) throw Failure(runs.error().message);
+    const std::string said = process_.said().substr(before);
+    if (std::count(said.begin(), said.end(), '\n') == 2) return said;
+    process_.wait_for_output(std::chrono::milliseconds(100));
+  }
+}
+
+double counter_in(const std::string& said, const std::string& name) {
+  const std::size_t at = said.rfind(name);
+  return at == std::string::npos ? 0.0 : std::atof(said.c_str() + at + name.size());
 }
 
 std::string Child::stop() {

@@ -17,7 +17,10 @@ class Child {
   std::uint16_t port() const { return process_.port(); }
   double cpu_seconds() const;
   std::size_t rss_bytes() const;
-  std::string stop();  // and what it says at its end
+  std::size_t peak_rss_bytes() const;  // since it began, or since forget_peak()
+  void forget_peak() const;
+  std::string counters();  // what it says on SIGUSR1
+  std::string stop();      // and what it says at its end
 
  private:
   support::ServerProcess process_;
@@ -36,5 +39,8 @@ class TemporaryDirectory {
  private:
   std::string path_;
 };
+
+// Of what the server says: "messages 5, commits 2". 0 where there is none of that name.
+double counter_in(const std::string& said, const std::string& name);
 
 double own_cpu_seconds();

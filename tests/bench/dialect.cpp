@@ -48,6 +48,15 @@ class ChatcoreDialect : public Dialect {
     for (const std::string& member : members) request.members.push_back({.user = *UserId::make(member)});
     return call(2, request);
   }
+  std::string create_channel(bool notify_only) const override {
+    return call(2, CreateConversation{.settings = {.title = "benchmark", .notify_only = notify_only},
+                                      .kind = ConversationKind::channel});
+  }
+  std::string add_readers(const std::string& channel, std::span<const std::string> users) const override {
+    AddMembers request{.conversation = *ConversationId::make(channel)};
+    for (const std::string& user : users) request.members.push_back({*UserId::make(user), Role::reader});
+    return call(4, request);
+  }
   std::string ping() const override { return call(3, protocol::Ping{}); }
   bool names_senders() const override { return true; }
 
@@ -59,6 +68,9 @@ class ChatcoreDialect : public Dialect {
   }
   std::string read_history(std::uint64_t number, const std::string& of, std::uint64_t start) const override {
     return call(number, ReadHistory{.conversation = *ConversationId::make(of), .start = start});
+  }
+  std::string sync(std::uint64_t number, const std::string& of, std::uint64_t after) const override {
+    return call(number, Sync{.conversation = *ConversationId::make(of), .after = after});
   }
 
   std::string checkpoint_of(View logged_in) const override {
@@ -95,6 +107,10 @@ class ChatcoreDialect : public Dialect {
         case 4:
           in.kind = Incoming::Kind::event;
           read_event(field.bytes, in);
+          break;
+        case 6:
+          in.kind = Incoming::Kind::notice;
+          read_notice(field.bytes, in);
           break;
         case 9:
           in.kind = Incoming::Kind::checkpoint;
@@ -138,6 +154,13 @@ class ChatcoreDialect : public Dialect {
       if (field.number == 2) in.seq = field.value;
       if (field.number == 3) in.sender = text_of(field.bytes);
       if (field.number == 16) in.text = text_in(text_in(field.bytes));
+    }
+  }
+  static void read_notice(View bytes, Incoming& in) {
+    for (Fields field(bytes); field.next();) {
+      if (field.number == 1) in.conversation = text_of(field.bytes);
+      if (field.number == 2) in.seq = field.value;
+      if (field.number == 3) in.spread_ms = field.value;
     }
   }
   // Field 1: of MessagePosted the content, of Content the text.

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -12,10 +13,11 @@
 
 // A frame from the server, as far as the benchmark looks at it.
 struct Incoming {
-  enum class Kind { other, answer, event, checkpoint, bad } kind = Kind::other;
-  std::uint64_t call{};  // of an answer
-  View body{};           // of an answer; the reason of what is bad; a checkpoint
-  std::uint64_t seq{};   // of the event, or the one that a message became
+  enum class Kind { other, answer, event, notice, checkpoint, bad } kind = Kind::other;
+  std::uint64_t call{};       // of an answer
+  View body{};                // of an answer; the reason of what is bad; a checkpoint
+  std::uint64_t seq{};        // of the event, or the one that a message became; the head that a notice tells of
+  std::uint64_t spread_ms{};  // of a notice: it is read after a random part of this
   std::string_view conversation{}, sender{}, text{};
 };
 
@@ -35,14 +37,19 @@ class Dialect {
   using Row = std::function<void(std::uint64_t seq, std::string_view text)>;
 
   virtual ~Dialect() = default;
-  // Whole frames, with their length. A login is call 1, making a group call 2, a ping call 3.
+  // Whole frames, with their length. A login is call 1, making a group or a channel call 2, a ping call 3, adding
+  // readers call 4.
   virtual std::string login(const std::string& user, std::string_view resume = {}) const = 0;
   virtual std::string create_group(const std::vector<std::string>& members) const = 0;  // empty: there is always one
-  virtual std::string ping() const = 0;                                                 // empty: there is none
+  virtual std::string create_channel(bool notify_only) const = 0;                       // empty: there is always one
+  virtual std::string add_readers(const std::string& channel, std::span<const std::string> users) const = 0;
+  virtual std::string ping() const = 0;  // empty: there is none
   virtual SendTemplate send(const std::string& to_user, const std::string& source, std::size_t bytes) const = 0;
   virtual SendTemplate send_to_group(const std::string& group, const std::string& source, std::size_t bytes) const = 0;
   // The page of 50 from `start` downward; 0: the newest.
   virtual std::string read_history(std::uint64_t call, const std::string& conversation, std::uint64_t start) const = 0;
+  // What came after that seq.
+  virtual std::string sync(std::uint64_t call, const std::string& conversation, std::uint64_t after) const = 0;
 
   virtual Incoming read(View frame) const = 0;
   virtual std::string checkpoint_of(View logged_in) const = 0;

@@ -66,6 +66,16 @@ void Loop::close(Link& link) {
   link.out = {};
 }
 
+void Loop::stop_reading(Link& link) {
+  epoll_ctl(epoll_, EPOLL_CTL_DEL, link.fd, nullptr);
+  link.stalled = true;
+}
+
+void Loop::read_again(Link& link) {
+  watch(link, true);
+  link.stalled = false;
+}
+
 char* Loop::queue(Link& link, std::size_t size) {
   if (!link.dirty) {
     link.dirty = true;
@@ -111,10 +121,16 @@ void Loop::receive(Link& link) {
   if (buffer_.size() < kept + one_receive) buffer_.resize(kept + one_receive);
   const ssize_t count = recv(link.fd, buffer_.data() + kept, buffer_.size() - kept, 0);
   if (count < 0 && (errno == EAGAIN || errno == EINTR)) return;
-  require(count > 0, "the server closed a connection");
+  if (count <= 0) return ended(link);
   arrived_ = now_ns();
   if (kept != 0) std::memcpy(buffer_.data(), link.rest.data(), kept);
   cut(link, View(buffer_).first(kept + static_cast<std::size_t>(count)));
+}
+
+void Loop::ended(Link& link) {
+  require(bool(on_end), "the server closed a connection");
+  close(link);
+  on_end(link);
 }
 
 void Loop::cut(Link& link, View bytes) {

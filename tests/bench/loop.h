@@ -23,9 +23,9 @@ inline std::int64_t now_ns() {
 struct Link {
   std::size_t index{};  // how many were opened before it
   int fd = -1;
-  bool connected = false, dirty = false, blocked = false;
-  std::string out{};   // to be sent
-  std::string rest{};  // of a frame that has come in part
+  bool connected = false, dirty = false, blocked = false, stalled = false;  // stalled: it does not read
+  std::string out{};                                                        // to be sent
+  std::string rest{};                                                       // of a frame that has come in part
 };
 
 // All connections of the benchmark, in one thread: at most one receive and one gathered send a connection and a turn.
@@ -36,12 +36,16 @@ class Loop {
   Loop(const Loop&) = delete;
   Loop& operator=(const Loop&) = delete;
 
-  // What is done with a frame, without its length. It may queue. An end of a connection that was not closed here is a
-  // Failure.
+  // What is done with a frame, without its length. It may queue.
   std::function<void(Link&, View frame)> on_frame{};
+  // What is done where the server ends a connection; it is closed then. Unset: a Failure.
+  std::function<void(Link&)> on_end{};
 
   Link& connect(std::uint16_t port, const char* source = "127.0.0.1");  // begins to
   void close(Link&);
+  // Leaves what comes in the socket, until it is read again. Nothing is to be queued meanwhile.
+  void stop_reading(Link&);
+  void read_again(Link&);
   // The frame goes out at the end of the turn. Room for it; to be filled at once.
   char* queue(Link&, std::size_t size);
   void queue(Link& link, std::string_view frame) { frame.copy(queue(link, frame.size()), frame.size()); }
@@ -53,6 +57,7 @@ class Loop {
  private:
   void watch(Link&, bool add);
   void receive(Link&);
+  void ended(Link&);
   void cut(Link&, View bytes);
   void flush(Link&);
 

@@ -46,13 +46,13 @@ void print_rows(const Figures& figures, const std::string& before) {
 
 }  // namespace
 
-namespace {
-
-double middle(std::vector<double> numbers) {
+double median(std::vector<double> numbers) {
   std::sort(numbers.begin(), numbers.end());
   const std::size_t half = numbers.size() / 2;
   return numbers.size() % 2 ? numbers[half] : (numbers[half - 1] + numbers[half]) / 2;
 }
+
+namespace {
 
 // `runs` at one name of each; none where one has no such thing.
 std::vector<Figures> column(const std::vector<Figures>& runs, const std::string& name) {
@@ -72,8 +72,9 @@ Figures medians(const std::vector<Figures>& runs) {
     const std::vector<Figures> values = column(runs, name);
     if (values.empty()) continue;
     if (value.is_object()) value = medians(values);
-    if (value.is_number_float()) value = middle({values.begin(), values.end()});
-    if (value.is_number_integer()) value = std::llround(middle({values.begin(), values.end()}));
+    if (value.is_boolean()) value = std::count(values.begin(), values.end(), false) == 0;
+    if (value.is_number_float()) value = median({values.begin(), values.end()});
+    if (value.is_number_integer()) value = std::llround(median({values.begin(), values.end()}));
   }
   return result;
 }
@@ -89,7 +90,7 @@ Figures ratios(const std::vector<Figures>& first, const std::vector<Figures>& se
     for (std::size_t i = 0; i < ours.size(); ++i) {
       if (theirs[i].get<double>() != 0) each.push_back(ours[i].get<double>() / theirs[i].get<double>());
     }
-    if (!each.empty()) result[name] = middle(each);
+    if (!each.empty()) result[name] = median(each);
   }
   return result;
 }

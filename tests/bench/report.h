@@ -15,7 +15,9 @@ Figures no_figures(const Options&);
 void set_latency(Figures&, const Latency&);
 void print_table(const Figures&);
 
-// Of each number its median over the runs.
+double median(std::vector<double>);  // of one at least
+
+// Of each number its median over the runs; of what holds or not, whether it held in all.
 Figures medians(const std::vector<Figures>&);
 // Of each number that both have, the median over the runs of first / second: a pair of runs was under the same sky.
 Figures ratios(const std::vector<Figures>& first, const std::vector<Figures>& second);

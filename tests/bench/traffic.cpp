@@ -1,6 +1,7 @@
 #include "traffic.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace {
 
@@ -73,6 +74,7 @@ void Traffic::receive(Link& link, View frame) {
       throw Failure("the server said no, or good-bye: " + reason(in));
     case Incoming::Kind::checkpoint:
       return;
+    case Incoming::Kind::notice:
     case Incoming::Kind::other:
       throw Failure("a frame that nobody expected");
   }
@@ -133,12 +135,7 @@ void Traffic::play_until(std::int64_t end, const char* what) {
       wait = began_ + static_cast<std::int64_t>(static_cast<double>(due_) * second / options_.rate) - now;
     }
     loop_.turn(std::chrono::nanoseconds(std::min<std::int64_t>(wait, 10'000'000)));
-    if (now - pinged_ > ping_every) {
-      pinged_ = now;
-      if (const std::string ping = dialect_.ping(); !ping.empty()) {
-        for (Link& link : loop_.links()) loop_.queue(link, ping);
-      }
-    }
+    keep_alive(now);
     if (now - shown > second / 4) {
       show_progress(options_, std::string(what) + ", " + std::to_string((end - now) / second) + " s left, " +
                                   std::to_string((delivered_ - shown_delivered) * second / std::uint64_t(now - shown)) +
@@ -153,16 +150,31 @@ Traffic::Moment Traffic::moment(const Child& server) const {
   return {now_ns(), server.cpu_seconds(), own_cpu_seconds(), acknowledged_, delivered_};
 }
 
-void Traffic::drain(std::int64_t patience_ns) {
+// Fails where nothing comes any more.
+void Traffic::drain() {
   const auto expected = [&] {
     std::uint64_t sum = 0;
     for (const Sender& sender : senders_) sum += sender.sent * sender.receivers;
     return sum;
   };
-  const std::int64_t deadline = now_ns() + patience_ns;
+  std::uint64_t came = 0;
+  std::int64_t last = now_ns();
   while (acknowledged_ < sent_ || delivered_ < expected()) {
     loop_.turn(std::chrono::milliseconds(10));
-    require(now_ns() < deadline, "messages were not acknowledged, or not delivered");
+    const std::int64_t now = now_ns();
+    if (std::exchange(came, acknowledged_ + delivered_) != acknowledged_ + delivered_) last = now;
+    require(now - last < patience, "messages were not acknowledged, or not delivered");
+    keep_alive(now);
+  }
+}
+
+void Traffic::keep_alive(std::int64_t now) {
+  if (now - pinged_ < ping_every) return;
+  pinged_ = now;
+  const std::string ping = dialect_.ping();
+  if (ping.empty()) return;
+  for (Link& link : loop_.links()) {
+    if (!link.stalled && link.fd >= 0) loop_.queue(link, ping);
   }
 }
 
@@ -177,9 +189,14 @@ void Traffic::begin() {
 
 void Traffic::send_each(std::uint64_t messages) {
   most_ = messages;
+  measuring_ = true;
   begin();
-  drain(patience + static_cast<std::int64_t>(messages * senders_.size()) * second / 5'000);
-  sending_ = false;
+  drain();
+  measuring_ = sending_ = false;
+}
+
+std::uint64_t Traffic::head(std::size_t sender) const {
+  return static_cast<std::uint64_t>(senders_[sender].base) + senders_[sender].sent;
 }
 
 Figures Traffic::run(const Child& server) {
@@ -191,7 +208,7 @@ Figures Traffic::run(const Child& server) {
   const Moment last = moment(server);
   measuring_ = sending_ = false;
   const std::size_t rss = server.rss_bytes();
-  drain(patience);
+  drain();
 
   const double seconds = static_cast<double>(last.time - first.time) / second;
   const auto deliveries = static_cast<double>(last.delivered - first.delivered);

@@ -24,6 +24,8 @@ class Traffic {
   Figures run(const Child& server);
   // Each sender sends so many and no more; returns when all are there.
   void send_each(std::uint64_t messages);
+  const Latency& latency() const { return latency_; }  // of what was measured, and of all that send_each() sent
+  std::uint64_t head(std::size_t sender) const;        // the seq of his last message
   const std::string& conversation(std::size_t sender) const { return senders_[sender].conversation; }
 
  private:
@@ -53,7 +55,8 @@ class Traffic {
   void begin();
   void play_until(std::int64_t end, const char* what);
   void send_what_is_due(std::int64_t now);
-  void drain(std::int64_t patience_ns);
+  void drain();
+  void keep_alive(std::int64_t now);
   Moment moment(const Child&) const;
 
   Loop& loop_;

@@ -11,6 +11,7 @@ namespace tcp {
 namespace {
 
 constexpr std::size_t frames_a_write = 32;            // two buffers each: all that Asio gathers in a call
+constexpr std::size_t copied_bytes = 8 << 10;         // up to so many a copy costs less than a gathered write
 constexpr std::size_t read_bytes_a_turn = 256 << 10;  // then others have theirs
 constexpr std::chrono::seconds closing_time{1};
 
@@ -233,8 +234,16 @@ void TcpConnection::wait_to_write() {
   if (!std::exchange(waits_, true)) post(&TcpConnection::arm_write);
 }
 
-// With the mutex. Adds to `taken` the frames of which anything was written; the last of them may stay in rest_.
-error_code TcpConnection::write(std::span<const Frame> frames, std::size_t& taken) {
+// With the mutex. As many bytes as the socket takes.
+std::size_t TcpConnection::write_some(std::span<const Frame> frames, error_code& error) {
+  std::size_t size = 0;
+  for (const Frame& frame : frames) size += header_bytes + frame->size();
+  if (size <= copied_bytes) {
+    std::array<std::byte, copied_bytes> bytes;
+    std::size_t at = 0;
+    for (const Frame& frame : frames) at += copy_from(*frame, 0, std::span(bytes).subspan(at));
+    return socket_->write_some(asio::buffer(bytes.data(), size), error);
+  }
   std::array<Header, frames_a_write> headers;
   std::array<asio::const_buffer, 2 * frames_a_write> buffers;
   for (std::size_t i = 0; i < frames.size(); ++i) {
@@ -242,8 +251,13 @@ error_code TcpConnection::write(std::span<const Frame> frames, std::size_t& take
     buffers[2 * i] = asio::buffer(headers[i]);
     buffers[2 * i + 1] = asio::buffer(*frames[i]);
   }
+  return socket_->write_some(std::span(buffers).first(2 * frames.size()), error);
+}
+
+// With the mutex. Adds to `taken` the frames of which anything was written; the last of them may stay in rest_.
+error_code TcpConnection::write(std::span<const Frame> frames, std::size_t& taken) {
   error_code error;
-  std::size_t written = socket_->write_some(std::span(buffers).first(2 * frames.size()), error);
+  std::size_t written = write_some(frames, error);
   for (const Frame& frame : frames) {
     if (written == 0) break;
     ++taken;

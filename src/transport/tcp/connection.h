@@ -69,6 +69,7 @@ class TcpConnection final : public Connection, public std::enable_shared_from_th
   bool deliver(std::size_t count);
   void arm_write();
   void writable();
+  std::size_t write_some(std::span<const Frame> frames, error_code&);
   error_code write(std::span<const Frame> frames, std::size_t& taken);
   error_code write_secured(std::span<const Frame> frames, std::size_t& taken);
   error_code write_rest();

@@ -29,11 +29,13 @@ class Server {
 
 // A scenario is a file here, and a row in bench.cpp. It starts the server, and throws Failure where anything is not as
 // it must be.
+Figures run_channel(Server&, const Options&);
 Figures run_direct(Server&, const Options&);
 Figures run_group(Server&, const Options&);
 Figures run_history(Server&, const Options&);
 Figures run_idle(Server&, const Options&);
 Figures run_reconnect(Server&, const Options&);
+Figures run_slow(Server&, const Options&);
 
 // "alice-7": numbers are over all kinds of users of a scenario.
 inline std::vector<std::string> named(const std::string& kind, std::size_t first, std::size_t count) {
