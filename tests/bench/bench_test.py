@@ -15,7 +15,7 @@ KEYS = {"scenario", "durability", "messages_per_second", "deliveries_per_second"
         "server_cpu_us_per_message", "server_cpu_us_per_delivery", "server_rss_bytes", "bytes_per_idle_session",
         "errors"}
 ON_READ = ["--server-arg=--fan-out-on-read=10", "--server-arg=--fan-out-on-write=5"]
-SLOW = ["slow", "--sessions", "30", "--stalled", "3", "--server-arg=--stalled-timeout=300"]
+SLOW = ["slow", "--sessions", "12", "--stalled", "3", "--server-arg=--stalled-timeout=1500"]
 RUNS = [
     (["direct", "--pairs", "5"], ["messages_per_second", "latency_ms"]),
     (["direct", "--pairs", "5", "--rate", "200", "--durability", "process"], ["messages_per_second", "latency_ms"]),
@@ -63,7 +63,7 @@ def main():
                                   capture_output=True, text=True, timeout=60, check=False)
             if done.returncode != 1 or why not in json.loads(done.stdout)["error"]:
                 sys.exit(f"{scenario}: fault {fault} is not noticed: {done.stdout}{done.stderr}")
-        boundless = [bench, *SLOW, "--mebibytes", "40", "--server-arg=--outbox-bytes=1G", "--no-pin", "--data", data,
+        boundless = [bench, *SLOW, "--mebibytes", "80", "--server-arg=--outbox-bytes=1G", "--no-pin", "--data", data,
                      "--json"]
         if json.loads(run(boundless, data))["within_bound"]:
             sys.exit("a server that keeps all that a stalled reader misses is within the bound")

@@ -2,7 +2,6 @@
 
 #include <signal.h>
 
-#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -55,12 +54,15 @@ void Child::forget_peak() const {
 std::string Child::counters() {
   const std::size_t before = process_.said().size();
   kill(process_.pid(), SIGUSR1);
-  for (;;) {
+  for (int tries = 0; tries < 100; ++tries) {
     if (const auto runs = process_.is_listening(); !runs) throw Failure(runs.error().message);
-    const std::string said = process_.said().substr(before);
-    if (std::count(said.begin(), said.end(), '\n') == 2) return said;
+    // What it says when it begins may come only now: the counters end with this line.
+    std::string said = process_.said().substr(before);
+    const std::size_t last = said.find("\nsessions ");
+    if (last != std::string::npos && said.find('\n', last + 1) != std::string::npos) return said;
     process_.wait_for_output(std::chrono::milliseconds(100));
   }
+  throw Failure("the server does not say its counters");
 }
 
 double counter_in(const std::string& said, const std::string& name) {
