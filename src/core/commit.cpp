@@ -239,8 +239,9 @@ void Conversation::committed(const Status& status, std::uint64_t batch) {
   }
   const Seq before = durable_.head;
   become_durable(done);
-  if (Hints* hints = shard_.core().hints.get(); hints && durable_.head > before)
-    hints->moved(id_, before, durable_.head);
+  if (Hints* hints = shard_.core().hints.get(); hints && durable_.head > before) {
+    hints->moved({batch, before, durable_.head, id_});
+  }
   floor_ = batch;
   if (all_by_ != std::numeric_limits<std::uint64_t>::max()) all_by_ = batch;
   floor_unknown_ = false;

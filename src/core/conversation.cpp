@@ -89,14 +89,23 @@ void Conversation::look_again() {
   });
 }
 
-// What is under way here finds out by itself: it is refused, and the conversation is read again.
 void Conversation::hinted(Seq before, Seq head) {
-  if (phase_ == Phase::ready && (head == 0 || head > durable_.head)) {
-    if (!flying_.change && !next_.change) load();
-  } else if (phase_ == Phase::unloaded && generation_ == 0 && head != 0) {
+  if (phase_ != Phase::ready) {
     hinted_ = std::min(before, hinted_.value_or(before));
-    when_ready([](Status) {});
+    hinted_head_ = std::max(hinted_head_, head);  // what is being read may be older
+    if (phase_ == Phase::unloaded && generation_ == 0) when_ready([](Status) {});
+    return;
   }
+  show_from(before);
+  // What is under way here finds out by itself: it is refused, and the conversation is read again.
+  if (head > durable_.head && !flying_.change && !next_.change) load();
+}
+
+// It was read, by somebody who asked, before the hint of what it then held: nobody here has been shown that.
+void Conversation::show_from(Seq before) {
+  if (before >= first_head_) return;
+  first_head_ = before;
+  publish_unseen(before, durable_.roster, {});
 }
 
 void Conversation::loaded(Result<LoadedConversation> result) {
@@ -152,9 +161,16 @@ void Conversation::loaded(Result<LoadedConversation> result) {
   weigh();
   if (!durable_.exists) shard_.conversations().forget_soon(id_);
   const auto unseen = std::exchange(hinted_, std::nullopt);
+  const Seq hinted_head = std::exchange(hinted_head_, 0);
+  if (!again) first_head_ = durable_.head;
   if (again && durable_.head > known) publish_unseen(known, before, moved);
-  if (!again && unseen && durable_.head > *unseen) publish_unseen(*unseen, durable_.roster, moved);
+  if (!again && unseen && durable_.head > *unseen) {
+    first_head_ = *unseen;
+    publish_unseen(*unseen, durable_.roster, moved);
+  }
+  if (unseen) show_from(*unseen);
   for (auto& then : waiting) then(Status());
+  if (phase_ == Phase::ready && hinted_head > durable_.head) hinted(durable_.head, hinted_head);
 }
 
 // What landed unnoticed: whoever is here catches up with it. Its batch may lie before checkpoints that were given out

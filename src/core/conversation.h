@@ -230,6 +230,7 @@ class Conversation : public std::enable_shared_from_this<Conversation> {
   void load();
   void loaded(Result<LoadedConversation>);
   void weigh();  // what it takes in memory, about
+  void show_from(Seq before);
   void publish_unseen(Seq known, const RosterPtr& before, const RosterPtr& moved);
   void take_host_rows(std::vector<Participant>);
   void look_again();  // later: it could not be read after a commit of unknown outcome
@@ -311,7 +312,10 @@ class Conversation : public std::enable_shared_from_this<Conversation> {
   std::uint64_t floor_ = 0;   // everything durable lies in batches up to this one
   std::uint64_t all_by_ = 0;  // and counts as newer than no checkpoint from here on, also what landed unnoticed
   bool looks_again_ = false;
-  std::optional<Seq> hinted_{};  // what of it has been published here, where it is not in memory
+  // Up to where it has been published here: of what another engine wrote, this one is told by hints.
+  Seq first_head_{};             // everything after it; where it was first read
+  std::optional<Seq> hinted_{};  // the least that a hint named while it was not in memory, or being read
+  Seq hinted_head_{};            // the newest head that a hint named while it was being read
   bool floor_unknown_ = false;   // a commit may have landed whose batch nobody told
   // An attempt that waits for a policy. The question is what a completion that comes late no longer finds.
   struct Question;
@@ -360,7 +364,6 @@ class Conversations {
   void relieve();                                             // or, as memory is short, those that nobody uses now
   void give_up_undecided();
   void hinted(const ConversationId&, Seq before, Seq head);
-  void look_again();  // at all of them: another engine may have written
   // There is none of that id: what strangers ask for is not kept.
   void forget_soon(const ConversationId&);
   void clear();  // when nothing runs any more: answers what waits

@@ -58,10 +58,6 @@ void Conversations::hinted(const ConversationId& id, Seq before, Seq head) {
   if (known || shard_.core().counters.sessions != 0) (known ? known : get(id))->hinted(before, head);
 }
 
-void Conversations::look_again() {
-  for (const auto& [id, conversation] : std::unordered_map(conversations_)) conversation->hinted(0, 0);
-}
-
 void Conversations::relieve() {
   std::vector<std::pair<std::uint64_t, ConversationId>> idle;
   for (const auto& [id, conversation] : conversations_) {

@@ -1,50 +1,87 @@
 #include "core/hints.h"
 
+#include <algorithm>
 #include <charconv>
-#include <optional>
+#include <map>
 #include <string>
-#include <utility>
 
 #include "core/conversation.h"
+#include "core/hub.h"
+#include "core/reader.h"
 #include "core/shard.h"
+#include "core/store.h"
 
 namespace chatcore {
 inline namespace v1 {
 namespace core {
 namespace {
 
-// "1 <head before> <head> <conversation>"
-struct Hint {
-  Seq before{}, head{};
-  ConversationId id{};
-};
+// A batch is told of within this: what was heard of so long ago leaves nothing behind it that is still to be told.
+constexpr std::chrono::seconds a_while{5};
+constexpr std::chrono::milliseconds try_again_after{1000};
 
-Frame encode(const Hint& hint) {
-  const std::string text =
-      "1 " + std::to_string(hint.before) + " " + std::to_string(hint.head) + " " + hint.id.string();
+// "1 <batch> <head before> <head> <conversation>": the head moved. "2 <batch>": what this engine published since that
+// batch may be lost.
+constexpr std::string_view moved_mark = "1", lost_mark = "2";
+
+Frame frame_of(const std::string& text) {
   const auto* bytes = reinterpret_cast<const std::byte*>(text.data());
   return std::make_shared<const Bytes>(bytes, bytes + text.size());
 }
 
-std::optional<Hint> decode(const Bytes& bytes) {
-  std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-  if (!text.starts_with("1 ")) return {};
-  text.remove_prefix(2);
+std::string_view next_word(std::string_view& text) {
+  const std::size_t end = std::min(text.find(' '), text.size());
+  const std::string_view word = text.substr(0, end);
+  text.remove_prefix(std::min(end + 1, text.size()));
+  return word;
+}
+
+bool next_number(std::string_view& text, std::uint64_t& number) {
+  const std::string_view word = next_word(text);
+  const auto [end, error] = std::from_chars(word.data(), word.data() + word.size(), number);
+  return error == std::errc{} && end == word.data() + word.size();
+}
+
+std::optional<Hint> hint_in(std::string_view text) {
   Hint hint;
-  for (Seq* number : {&hint.before, &hint.head}) {
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), *number);
-    if (error != std::errc{} || end == text.data() + text.size() || *end != ' ') return {};
-    text.remove_prefix(static_cast<std::size_t>(end - text.data()) + 1);
-  }
+  if (!next_number(text, hint.batch) || !next_number(text, hint.before) || !next_number(text, hint.head)) return {};
   const auto id = ConversationId::make(text);
   if (!id || hint.before >= hint.head) return {};
   hint.id = *id;
   return hint;
 }
 
+struct Missed {
+  std::vector<Hint> moved{};
+  std::uint64_t next{};
+  bool more = false;
+  bool gap = false;  // the feed no longer goes back so far
+};
+
+// A page of the feed, and where each conversation in it was at `since`. Blocking.
+Result<Missed> missed_after(Storage& storage, std::uint64_t after, std::uint64_t since) {
+  auto page = storage.feed(after, {.rows = 1000, .bytes = 1 << 20});
+  if (!page) return page.error();
+  Missed missed{.next = page->next, .more = page->more && page->next > after, .gap = page->oldest > after + 1};
+  std::map<std::string, Seq> heads;
+  for (const auto& [partition, head] : page->moved) {
+    if (partition.starts_with("c:")) heads[partition] = head;
+  }
+  for (const auto& [partition, head] : heads) {
+    const auto id = ConversationId::make(std::string_view(partition).substr(2));
+    if (!id) continue;
+    auto before = covered_by(storage, partition, since, head);
+    if (!before) return before.error();
+    if (*before < head) missed.moved.push_back({page->next, *before, head, *id});
+  }
+  return missed;
+}
+
 }  // namespace
 
 Status Hints::start() {
+  heard_ = heard_then_ = heard_before_ = core_.first_batch;
+  then_ = core_.clock->steady();
   Status started = Error{ErrorCode::transport_failed, "the pub/sub threw an exception", {}};
   guarded(core_, [&] { started = pubsub_->start(*this); });
   if (!started) return started;
@@ -57,22 +94,105 @@ void Hints::stop() {
   guarded(core_, [&] { pubsub_->stop(); });
 }
 
-void Hints::moved(const ConversationId& id, Seq before, Seq head) {
-  guarded(core_, [&] { pubsub_->publish(topic, encode({before, head, id})); });
+void Hints::moved(const Hint& hint) {
+  heard_long_ago(hint.batch);
+  std::string text(moved_mark);
+  for (const std::uint64_t number : {hint.batch, hint.before, hint.head}) text += " " + std::to_string(number);
+  guarded(core_, [&] { pubsub_->publish(topic, frame_of(text + " " + hint.id.string())); });
 }
 
 void Hints::received(std::string_view name, Frame frame) {
   if (name != topic || !frame) return;
-  const auto hint = decode(*frame);
+  std::string_view text(reinterpret_cast<const char*>(frame->data()), frame->size());
+  const std::string_view mark = next_word(text);
+  if (std::uint64_t since = 0; mark == lost_mark && next_number(text, since)) return look_at_feed(since);
+  const auto hint = mark == moved_mark ? hint_in(text) : std::nullopt;
   if (!hint) return;
+  heard_long_ago(hint->batch);
   Shard& shard = core_.home(hint->id);
   shard.post([&shard, hint = *hint] { shard.conversations().hinted(hint.id, hint.before, hint.head); });
 }
 
+void Hints::link_lost() {
+  const std::uint64_t heard = heard_long_ago(0);
+  std::lock_guard lock(mutex_);
+  lost_since_ = std::min(heard, lost_since_.value_or(heard));
+}
+
 void Hints::link_back() {
-  for (auto& shard : core_.shards) {
-    shard->post([&conversations = shard->conversations()] { conversations.look_again(); });
+  std::optional<std::uint64_t> since;
+  {
+    std::lock_guard lock(mutex_);
+    since = std::exchange(lost_since_, std::nullopt);
   }
+  if (!since) return;
+  guarded(core_, [&] { pubsub_->publish(topic, frame_of(std::string(lost_mark) + " " + std::to_string(*since))); });
+  look_at_feed(*since);
+}
+
+// Notes that a batch was heard of; returns up to which one everything was, a while ago.
+std::uint64_t Hints::heard_long_ago(std::uint64_t newest) {
+  const SteadyTime now = core_.clock->steady();
+  std::lock_guard lock(mutex_);
+  if (now - then_ >= a_while) {
+    heard_before_ = heard_then_;
+    if (now - then_ >= 2 * a_while) heard_before_ = heard_;
+    heard_then_ = heard_;
+    then_ = now;
+  }
+  heard_ = std::max(heard_, newest);
+  return heard_before_;
+}
+
+void Hints::look_at_feed(std::uint64_t since) {
+  core_.shards.front()->post([this, since] {
+    wanted_ = std::min(since, wanted_.value_or(since));
+    read_feed();
+  });
+}
+
+// One reading at a time; what is wanted meanwhile is read after it.
+void Hints::read_feed() {
+  if (reading_ || !wanted_) return;
+  reading_ = true;
+  const std::uint64_t since = *std::exchange(wanted_, std::nullopt);
+  struct Reading {
+    Hints& hints;
+    const std::uint64_t since;
+    void page(std::shared_ptr<Reading> self, std::uint64_t after) {
+      Shard& first = *hints.core_.shards.front();
+      hints.core_.store->read(
+          first, [after, since = since](Storage& storage) { return missed_after(storage, after, since); },
+          [self, after](Result<Missed> missed) {
+            if (missed && !missed->gap) {
+              self->tell(*missed);
+              if (missed->more) return self->page(self, missed->next);
+            }
+            self->over(after, missed);
+          });
+    }
+    void tell(const Missed& missed) {
+      for (const Hint& hint : missed.moved) {
+        Shard& shard = hints.core_.home(hint.id);
+        shard.post([&shard, hint] { shard.conversations().hinted(hint.id, hint.before, hint.head); });
+      }
+    }
+    void over(std::uint64_t after, const Result<Missed>& missed) {
+      Core& core = hints.core_;
+      hints.reading_ = false;
+      if (!missed) {
+        core.shards.front()->after(try_again_after, [&hints = hints, after] { hints.look_at_feed(after); });
+      } else if (missed->gap) {  // too long ago: each finds out by himself
+        const Error why{ErrorCode::overloaded,
+                        "the other engines could not be heard for too long: come back and resume",
+                        std::chrono::seconds(1)};
+        for (auto& shard : core.shards) shard->post([&hub = shard->hub(), why] { hub.close_all(why); });
+      }
+      hints.read_feed();
+    }
+  };
+  auto reading = std::make_shared<Reading>(Reading{*this, since});
+  reading->page(reading, since);
 }
 
 }  // namespace core

@@ -59,7 +59,7 @@ void Notices::collapse(std::vector<Frame>& queue, std::size_t needed, std::size_
   for (auto& [id, conversation] : conversations) largest.push_back(&conversation);
   std::sort(largest.begin(), largest.end(), [](const auto* a, const auto* b) { return a->bytes > b->bytes; });
   for (Conversation* conversation : largest) {
-    if (bytes <= bound / 2) break;
+    if (bytes <= bound / 2 && bytes + needed <= bound) break;
     conversation->goes = true;
     bytes -= conversation->bytes;
   }

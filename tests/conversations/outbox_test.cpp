@@ -61,6 +61,36 @@ TEST_CASE("Someone who takes slowly while he resumes gets everything, however sm
   CHECK(server.engine().stats().closed_slow == 0);
 }
 
+TEST_CASE("What is larger than what is left of a small outbox collapses what waits there, and ends nobody") {
+  Server server;
+  const ConversationId group = server.group("lunch", {"alice", "bob"}),
+                       other = server.group("dinner", {"alice", "bob"});
+  Person alice(server, "alice");
+  Checkpoint place;
+  {
+    Person bob(server, "bob");
+    server.advance(2s);
+    bob.takes();
+    alice.says(group, "2");
+    server.advance(2s);
+    bob.takes();
+    place = bob.checkpoint();
+    REQUIRE_FALSE(place.empty());
+  }
+  alice.says(group, std::string(1500, 'x'));
+  alice.says(other, std::string(1800, 'x'));
+  Person bob(server, "bob", place, 3500);
+  server.settle();
+  std::set<std::string> told;
+  for (const Push& push : bob.takes()) {
+    CHECK_FALSE(push.as<Closed>());
+    if (push.event()) told.insert(push.event()->conversation.string());
+    if (const auto* moved = push.as<HeadMoved>()) told.insert(moved->conversation.string());
+  }
+  CHECK(told.size() == 2);
+  CHECK(server.engine().stats().closed_slow == 0);
+}
+
 TEST_CASE("What nobody took when a session went is no longer counted") {
   Server server;
   const ConversationId group = server.group("lunch", {"alice", "bob"});

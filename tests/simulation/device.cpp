@@ -182,6 +182,7 @@ void Device::took(const Push& push) {
     world_.truth.was_reset(watch, name());
     behind_.clear();
   } else if (const auto* closed = push.as<Closed>()) {
+    world_.tell("  " + name() + " is told that it is over: " + closed->why.message);
     // A client comes back by itself, but where it has to log in anew.
     if (session_ || closed->why.code == ErrorCode::unauthenticated) close();
   }
