@@ -1,6 +1,7 @@
 #include "core/inbox.h"
 
 #include <algorithm>
+#include <limits>
 #include <utility>
 
 #include "core/hub.h"
@@ -85,9 +86,11 @@ void Inbox::flush() {
   read_piece(std::make_shared<Writing>(std::move(marks), shard_.index()));
 }
 
+// Who waits for it, with a list or a resume, does not wait for a piece a turn.
 void Inbox::read_piece(std::shared_ptr<Writing> writing) {
+  const bool is_awaited = !under_way_.empty() || !waiting_.empty();
   shard_.core().store->read(
-      shard_, [writing](Storage& storage) { return writing->pieces.next(storage); },
+      shard_, [writing, is_awaited](Storage& storage) { return writing->pieces.next(storage, is_awaited); },
       [this, writing](Result<std::vector<OwnedChange>> changes) {
         if (changes) {
           submit(std::move(*changes), writing);
@@ -131,11 +134,13 @@ void Inbox::written(Status status, std::shared_ptr<Marks> marks) {
 Inbox::Pieces::Pieces(std::shared_ptr<const Marks> marks, unsigned shard)
     : marks_(std::move(marks)), shard_(shard), conversation_(marks_->begin()) {}
 
-Result<std::vector<OwnedChange>> Inbox::Pieces::next(Storage& storage) {
+Result<std::vector<OwnedChange>> Inbox::Pieces::next(Storage& storage, bool is_last) {
+  constexpr std::size_t all = std::numeric_limits<std::size_t>::max();
+  const std::size_t most = is_last ? all : entries_per_piece;
   std::vector<OwnedChange> changes;
-  gather();
+  gather(is_last ? all : gathered_per_piece);
   if (conversation_ != marks_->end()) return changes;
-  for (std::size_t count = 0; count < entries_per_piece && !entries_.empty();) {
+  for (std::size_t count = 0; count < most && !entries_.empty();) {
     const auto user = entries_.extract(entries_.begin());
     count += user.mapped().size();
     auto change = put_entries(storage, user.key(), user.mapped());
@@ -146,14 +151,14 @@ Result<std::vector<OwnedChange>> Inbox::Pieces::next(Storage& storage) {
   return changes;
 }
 
-void Inbox::Pieces::gather() {
+void Inbox::Pieces::gather(std::size_t most) {
   std::size_t count = 0;
   for (; conversation_ != marks_->end(); ++conversation_, mark_ = 0) {
     const auto& [id, list] = *conversation_;
     for (; mark_ < list.size(); ++mark_, user_ = 0) {
       const Mark& mark = list[mark_];
       for (const auto& users = mark.to->on(shard_); user_ < users.size(); ++user_) {
-        if (count++ == gathered_per_piece) return;
+        if (count++ == most) return;
         const UserId& user = users[user_];
         InboxEntry entry{id, {mark.head, mark.batch, mark.age}, place_of(*mark.to->find(user), mark.fanout)};
         auto& his = entries_[user];

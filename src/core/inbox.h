@@ -53,10 +53,10 @@ class Inbox {
    public:
     Pieces(std::shared_ptr<const Marks>, unsigned shard);
     bool is_over() const { return conversation_ == marks_->end() && entries_.empty(); }
-    Result<std::vector<OwnedChange>> next(Storage&);  // blocking
+    Result<std::vector<OwnedChange>> next(Storage&, bool is_last);  // blocking; the last one has all that is left
 
    private:
-    void gather();
+    void gather(std::size_t most);
 
     const std::shared_ptr<const Marks> marks_;
     const unsigned shard_;
