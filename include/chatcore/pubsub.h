@@ -27,7 +27,7 @@ class CHATCORE_API PubSubSink {
   // From here to link_back() frames may be missing, of every topic.
   virtual void link_lost() = 0;
   // Every subscription that was confirmed, and not ended, is in force again: what is published from now on comes. So
-  // the engine reads the heads of its conversations again, and publishes its own.
+  // the engine looks in the store for what it missed, and publishes that others may have missed what it published.
   virtual void link_back() = 0;
 };
 
