@@ -201,6 +201,8 @@ void Session::collapse(std::size_t needed) {
   notices_->collapse(queued, needed, most, hosted_since());
   put_queue(std::move(queued));
   if (notices_->size() > Notices::most) return fall_back();
+  // It may have made room where the peer did not: then it goes on here, and not when he takes something.
+  if (catch_up_) home_->post([self = shared_from_this()] { self->room(); });
   if (notices_->size() == 0) notices_.reset();  // signals were enough
 }
 
@@ -449,7 +451,9 @@ void Session::read_to_the_end(const ConversationId& id, const Replayed& replayed
   }
 }
 
-void Session::room() { next_page(); }
+void Session::room() {
+  if (home_) next_page();
+}
 
 }  // namespace core
 }  // namespace v1

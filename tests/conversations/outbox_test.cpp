@@ -145,6 +145,44 @@ TEST_CASE("A connection resumes over a slow line without a hole") {
   }
 }
 
+TEST_CASE("A connection goes on catching up also where it was not the peer who made room, but a collapse") {
+  Server server(narrow());
+  const ConversationId group = server.group("lunch", {"alice", "bob"}),
+                       other = server.group("dinner", {"alice", "bob"});
+  Person alice(server, "alice");
+  Checkpoint place;
+  {
+    Wire bob(server.engine());
+    const auto in = bob.asks(server, protocol::Login{.token = "bob"});
+    REQUIRE(in);
+    place = in->checkpoint;
+  }
+  server.settle();
+  const Seq last = 12;
+  for (Seq i = 2; i <= last; ++i) alice.says(group, std::string(3900, 'x'));
+  Wire bob(server.engine());
+  server.settle();
+  bob.takes(1);
+  bob.says(protocol::encode_client_frame(1, RequestId::login,
+                                         protocol::encode(protocol::Login{.token = "bob", .resume = place})));
+  server.settle();  // he takes no more: half an outbox is read for him
+  for (int i = 0; i < 13; ++i) alice.says(other, kilobyte(i));
+  REQUIRE(server.engine().stats().collapses == 1);
+  std::set<Seq> seen;
+  Seq told = 1;
+  for (int rounds = 0; rounds < 100; ++rounds) {
+    bob.takes(100);
+    server.settle();
+    for (const Heard& heard : bob.hears()) {
+      if (!heard.push) continue;
+      if (heard.push->event() && heard.push->event()->conversation == group) seen.insert(heard.push->event()->seq);
+      const auto* moved = heard.push->as<HeadMoved>();
+      if (moved && moved->conversation == group) told = std::max(told, moved->head);
+    }
+  }
+  for (Seq seq = told + 1; seq <= last; ++seq) CHECK_MESSAGE(seen.contains(seq), seq);
+}
+
 TEST_CASE("A connection whose outbox is half full is not read further until it takes") {
   Server server(narrow());
   const ConversationId group = server.group("lunch", {"alice", "bob"});
