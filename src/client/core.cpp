@@ -225,11 +225,14 @@ std::optional<std::string> ClientCore::token() {
 }
 
 void ClientCore::finished(client::Call call, Result<protocol::View> answer) {
+  bool is_news = false;
   {
     std::lock_guard lock(mutex_);
     queued_bytes_ -= call.cost;
     --unanswered_;
+    is_news = status_.connected != machine_.logged_in();
   }
+  if (is_news) publish_status();  // who has the answer may ask for it
   guarded([&] { call.finish(std::move(answer)); });
 }
 
