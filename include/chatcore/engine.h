@@ -51,7 +51,7 @@ struct Stats {
 };
 
 // A chat engine. A movable handle; destroying it stops the engine (as stop(1 s)). Several may live in one process.
-// Every method is safe from any thread, but poll(): one thread at a time.
+// Every method is safe from any thread, but poll() and run(): one thread at a time.
 class CHATCORE_API Engine {
  public:
   // Opens the storage and starts the threads. Blocks while the storage opens. Errors: `invalid` (an option is

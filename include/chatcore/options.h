@@ -76,7 +76,7 @@ struct EngineOptions {
   unsigned threads = 1;                            // 0: the host calls poll() or run()
   unsigned shards = 1;                             // 1 to 64; independent parts that threads run
   std::optional<unsigned> storage_threads{};       // unset: 2 (commits, reads), or 0 where threads is 0: then
-                                                   // storage runs, and blocks, inside poll()
+                                                   // storage runs, and blocks, inside poll() (not stop()'s)
   // What outboxes, frames not handled yet, caches, sessions and conversations may take, by the engine's own account
   // (Stats::memory_bytes); 0: no bound but the limits'; else at least 1 MiB. Near it caches and unused conversations
   // go; at it new sessions and Engine::call are `overloaded`, connections are not read further, and outboxes hold

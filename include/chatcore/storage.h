@@ -89,7 +89,7 @@ struct RowPage {
 
 struct FeedPage {
   std::vector<std::pair<std::string, Seq>> moved{};  // partition, its head after the batch; in batch order
-  std::uint64_t oldest{};                            // the first batch that the feed still holds; 0: none
+  std::uint64_t oldest{};                            // the first batch that the feed still holds; 0: none. One that was left out counts as held
   std::uint64_t next{};                              // give as `after` to go on: the last batch in this page
   bool more = false;                                 // there are later batches
 };
@@ -136,8 +136,8 @@ struct StoreInfo {
 // ("e:"). It has a head (the last seq given out), two logs that share one seq, and sorted rows in a few tables.
 // It comes into being with its first change (expected_head 0).
 //
-// Threads: every method blocks and is called from storage threads only (from inside poll() where the host asked
-// for storage_threads = 0). One commit at a time; up to max_concurrency reads beside it. open() comes first, alone.
+// Threads: every method blocks and is called from storage threads only (with storage_threads = 0 from inside poll(),
+// and from a thread of stop()'s own while that polls). One commit at a time; up to max_concurrency reads beside it. open() comes first, alone.
 // Exceptions: what commit() throws counts as unknown_outcome for every change whose outcome is still unset; what a
 // read throws counts as `storage_unavailable`.
 // Ownership: the engine owns it and destroys it after stop(), unless a call hangs past the deadline of stop():

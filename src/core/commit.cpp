@@ -252,6 +252,7 @@ void Conversation::committed(const Status& status, std::uint64_t batch) {
     for (Waiter& waiter : waiters) waiter.reply(std::move(waiter.answer));
   });
   if (next_.change && !std::exchange(is_changed_, true)) shard_.changed(shared_from_this());
+  if (hinted_head_ > durable_.head && !next_.change) load();
 }
 
 void Conversation::become_durable(Pending& done) {

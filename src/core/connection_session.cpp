@@ -505,14 +505,16 @@ void ConnectionSession::gone() {
   home->hub().release(*this);
   take_queue();
   limit_.reset();
-  std::shared_ptr<Connection> connection;
-  {
-    std::lock_guard lock(connection_mutex_);
-    connection = std::move(connection_);
-  }
+  let_go();
   std::lock_guard lock(inbound_mutex_);
   inbound_.clear();
   sub(core_.counters.inbound_bytes, std::exchange(inbound_bytes_, 0));
+}
+
+void ConnectionSession::let_go() {
+  std::shared_ptr<Connection> connection;  // ends without the lock
+  std::lock_guard lock(connection_mutex_);
+  connection = std::move(connection_);
 }
 
 }  // namespace core

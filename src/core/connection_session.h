@@ -32,6 +32,8 @@ class ConnectionSession final : public Session, public detail::LinkTarget {
   void flush(Shard& at) override;
   void close(const Error&) override;
   void revoke(const Error&) override;
+  // When nothing runs any more: a connection that keeps its link would keep both alive.
+  void let_go();
 
  private:
   enum class Phase { login, authenticating, open, closing, gone };

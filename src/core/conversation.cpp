@@ -93,12 +93,13 @@ void Conversation::hinted(Seq before, Seq head) {
   if (phase_ != Phase::ready) {
     hinted_ = std::min(before, hinted_.value_or(before));
     hinted_head_ = std::max(hinted_head_, head);  // what is being read may be older
-    if (phase_ == Phase::unloaded && generation_ == 0) when_ready([](Status) {});
+    if (phase_ == Phase::unloaded) generation_ == 0 ? when_ready([](Status) {}) : look_again();
     return;
   }
   show_from(before);
-  // What is under way here finds out by itself: it is refused, and the conversation is read again.
-  if (head > durable_.head && !flying_.change && !next_.change) load();
+  if (head <= durable_.head) return;
+  if (!flying_.change && !next_.change) return load();
+  hinted_head_ = std::max(hinted_head_, head);  // mostly what is under way here is refused, and it is read again
 }
 
 // It was read, by somebody who asked, before the hint of what it then held: nobody here has been shown that.
@@ -112,7 +113,7 @@ void Conversation::loaded(Result<LoadedConversation> result) {
   auto waiting = std::exchange(waiting_, {});
   if (!result) {
     phase_ = Phase::unloaded;
-    if (floor_unknown_) look_again();
+    if (floor_unknown_ || hinted_) look_again();
     for (auto& then : waiting) then(result.error());
     return;
   }
@@ -215,7 +216,7 @@ void Conversation::take_host_rows(std::vector<Participant> stored) {
 
 bool Conversation::idle() const {
   return phase_ != Phase::loading && !flying_.change && !next_.change && waiting_.empty() && held_.empty() &&
-         replays_.empty() && !floor_unknown_ && asked_for_.empty() && unkept_.empty();
+         replays_.empty() && !floor_unknown_ && !hinted_ && asked_for_.empty() && unkept_.empty();
 }
 
 // ---- an attempt, step by step

@@ -315,7 +315,7 @@ class Conversation : public std::enable_shared_from_this<Conversation> {
   // Up to where it has been published here: of what another engine wrote, this one is told by hints.
   Seq first_head_{};             // everything after it; where it was first read
   std::optional<Seq> hinted_{};  // the least that a hint named while it was not in memory, or being read
-  Seq hinted_head_{};            // the newest head that a hint named while it was being read
+  Seq hinted_head_{};            // the newest head that a hint named while it was being read or written
   bool floor_unknown_ = false;   // a commit may have landed whose batch nobody told
   // An attempt that waits for a policy. The question is what a completion that comes late no longer finds.
   struct Question;

@@ -85,8 +85,12 @@ Status Hints::start() {
   Status started = Error{ErrorCode::transport_failed, "the pub/sub threw an exception", {}};
   guarded(core_, [&] { started = pubsub_->start(*this); });
   if (!started) return started;
-  // Confirmed or not: nobody is logged in yet, so that there is nothing to read again.
-  guarded(core_, [&] { pubsub_->subscribe(topic, [](Status) {}); });
+  guarded(core_, [&] {
+    pubsub_->subscribe(topic, [this](const Status& confirmed) {
+      if (confirmed || confirmed.error().code == ErrorCode::stopped) return;
+      core_.log(LogLevel::error, "other engines are not heard: " + confirmed.error().message);
+    });
+  });
   return {};
 }
 
@@ -114,16 +118,21 @@ void Hints::received(std::string_view name, Frame frame) {
 }
 
 void Hints::link_lost() {
-  const std::uint64_t heard = heard_long_ago(0);
+  std::uint64_t heard = heard_long_ago(0);
+  const SteadyTime now = core_.clock->steady();
   std::lock_guard lock(mutex_);
+  if (back_at_ && now - *back_at_ < a_while) heard = std::min(heard, back_since_);
   lost_since_ = std::min(heard, lost_since_.value_or(heard));
 }
 
 void Hints::link_back() {
   std::optional<std::uint64_t> since;
+  const SteadyTime now = core_.clock->steady();
   {
     std::lock_guard lock(mutex_);
     since = std::exchange(lost_since_, std::nullopt);
+    back_since_ = since.value_or(back_since_);
+    back_at_ = now;
   }
   if (!since) return;
   guarded(core_, [&] { pubsub_->publish(topic, frame_of(std::string(lost_mark) + " " + std::to_string(*since))); });

@@ -56,6 +56,8 @@ class Hints final : public PubSubSink {
   std::uint64_t heard_ = 0, heard_then_ = 0, heard_before_ = 0;
   SteadyTime then_{};
   std::optional<std::uint64_t> lost_since_{};
+  std::uint64_t back_since_ = 0;  // of the last loss that is over; what was said of that may be lost as well
+  std::optional<SteadyTime> back_at_{};
 
   // On the first shard: after which batch the feed is to be read.
   std::optional<std::uint64_t> wanted_{};

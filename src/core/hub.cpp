@@ -292,7 +292,7 @@ void Hub::clear() {
   followers_.clear();
   users_.clear();
   expiring_.clear();
-  connections_.clear();
+  for (auto& [id, connection] : std::exchange(connections_, {})) connection->let_go();
 }
 
 void Hub::schedule_checkpoints() {

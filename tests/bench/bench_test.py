@@ -46,10 +46,15 @@ def run(words, data):
 def main():
     programs = os.path.abspath(sys.argv[1])
     bench = os.path.join(programs, "chatcore-bench")
+    with open(os.path.join(programs, "chat_server"), "rb") as program:
+        code = program.read()
+    sanitized = b"__asan_init" in code or b"__tsan_init" in code  # a sanitizer's memory is not ours
     with tempfile.TemporaryDirectory() as data:
         for words, expected in RUNS:
             words = [bench, *words, "--seconds", "0.2", "--warm-up", "0.1", "--no-pin", "--data", data, "--json"]
             figures = json.loads(run(words, data))
+            if sanitized:
+                expected = [key for key in expected if key != "within_bound"]
             missing = [key for key in KEYS if key not in figures] + [key for key in expected if not figures.get(key)]
             if missing or figures["errors"] != 0:
                 sys.exit(f"{' '.join(words)}: missing {missing}: {figures}")
