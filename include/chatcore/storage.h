@@ -89,9 +89,9 @@ struct RowPage {
 
 struct FeedPage {
   std::vector<std::pair<std::string, Seq>> moved{};  // partition, its head after the batch; in batch order
-  std::uint64_t oldest{};                            // the first batch that the feed still holds; 0: none. One that was left out counts as held
-  std::uint64_t next{};                              // give as `after` to go on: the last batch in this page
-  bool more = false;                                 // there are later batches
+  std::uint64_t oldest{};  // the first batch that the feed still holds; 0: none. One that was left out counts as held
+  std::uint64_t next{};    // give as `after` to go on: the last batch in this page
+  bool more = false;       // there are later batches
 };
 
 // `invalid`, naming the rule, where a change breaks one of those written at Change. For an implementation's commit();
@@ -137,13 +137,12 @@ struct StoreInfo {
 // It comes into being with its first change (expected_head 0).
 //
 // Threads: every method blocks and is called from storage threads only (with storage_threads = 0 from inside poll(),
-// and from a thread of stop()'s own while that polls). One commit at a time; up to max_concurrency reads beside it. open() comes first, alone.
-// Exceptions: what commit() throws counts as unknown_outcome for every change whose outcome is still unset; what a
-// read throws counts as `storage_unavailable`.
-// Ownership: the engine owns it and destroys it after stop(), unless a call hangs past the deadline of stop():
-// then the hanging thread keeps it alive and destroys it when the call returns.
-// The conformance suite in testing.h checks what is said here, by name; what needs a power cut, a full disk or another
-// process is the implementation's own to test.
+// and from a thread of stop()'s own while that polls). One commit at a time; up to max_concurrency reads beside it.
+// open() comes first, alone. Exceptions: what commit() throws counts as unknown_outcome for every change whose outcome
+// is still unset; what a read throws counts as `storage_unavailable`. Ownership: the engine owns it and destroys it
+// after stop(), unless a call hangs past the deadline of stop(): then the hanging thread keeps it alive and destroys it
+// when the call returns. The conformance suite in testing.h checks what is said here, by name; what needs a power cut,
+// a full disk or another process is the implementation's own to test.
 class CHATCORE_API Storage {
  public:
   virtual ~Storage();
