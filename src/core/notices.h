@@ -33,7 +33,7 @@ class Notices {
   };
   // It goes on by notices from here, or did so already.
   void moved(const ConversationId&, const Moved&);
-  // He is not to be told of it for now. After which seq he has to be looked up again; empty: he was not told of it.
+  // Takes back that he is told of it, and says after which seq it has to be looked up for him; empty: he was not told.
   std::optional<Seq> withdraw(const ConversationId&);
   // The reader has it all up to `to`, and the rest will be pushed: decided on the conversation's shard. What moved on
   // since is not live yet.

@@ -25,6 +25,23 @@ TEST_CASE("alice logs in") {
   CHECK(alice.status().last_error.code == ErrorCode::ok);
 }
 
+TEST_CASE("who has an answer can ask who is logged in, also where it came together with that of the login") {
+  Alice alice;
+  alice.server.answers_logins = false;
+  std::optional<ClientStatus> status;
+  alice.client->call(ListConversations{}, [&](Result<ConversationsPage> page) {
+    CHECK(page);
+    status = alice.client->status();
+  });
+  alice.settles();
+  alice.server.answer(1, alice.server.welcome);
+  alice.server.answer(2, ConversationsPage{});
+  alice.settles();
+  REQUIRE(status);
+  CHECK(status->connected);
+  CHECK(status->user == UserId("alice"));
+}
+
 TEST_CASE("a login refused for good ends the client, and everybody hears why") {
   for (const ErrorCode why : {ErrorCode::unauthenticated, ErrorCode::version_too_new, ErrorCode::forbidden}) {
     Alice alice;

@@ -3,7 +3,7 @@
 #include <string>
 #include <vector>
 
-#include "support/chat.h"
+#include "support/cluster.h"
 
 using namespace chat;
 
@@ -28,23 +28,6 @@ class Quiet final : public PubSub {
 
  private:
   PubSubSink** sink_;
-};
-
-struct Cluster {
-  EngineOptions options(unsigned shards) const {
-    EngineOptions options;
-    options.shards = shards;
-    options.pubsub = make_inprocess_pubsub(exchange);
-    options.limits.fan_out_on_read = 8, options.limits.fan_out_on_write = 6;
-    return options;
-  }
-  void settle() {
-    for (int i = 0; i < 4; ++i) one.settle(), two.settle();
-  }
-
-  std::shared_ptr<InprocessExchange> exchange = std::make_shared<InprocessExchange>();
-  std::shared_ptr<SharedStorage> store = std::make_shared<SharedStorage>();
-  Server one{options(1), store}, two{options(2), store};
 };
 
 }  // namespace
@@ -99,6 +82,117 @@ TEST_CASE("After the link was broken what was missed is found") {
   cluster.exchange->mend_link();
   cluster.settle();
   CHECK(bob.receives() == Lines{"missed"});
+}
+
+TEST_CASE("What was said while the link was broken is found where nobody had the conversation in memory, too") {
+  Cluster cluster;
+  std::vector<ConversationId> groups;
+  for (int i = 0; i < 5; ++i) groups.push_back(cluster.one.group("g" + std::to_string(i), {"alice", "bob"}));
+  Person alice(cluster.one, "alice"), bob(cluster.two, "bob");
+  cluster.time_passes();
+  bob.receives();
+  cluster.faults->break_link();
+  Lines said;
+  for (const ConversationId& group : groups) {
+    said.push_back("in " + group.string());
+    alice.says(group, said.back());
+  }
+  cluster.settle();
+  CHECK(bob.receives() == Lines{});
+  cluster.faults->mend_link();
+  cluster.settle();
+  Lines heard = bob.receives();
+  std::sort(heard.begin(), heard.end());
+  CHECK(heard == said);
+}
+
+TEST_CASE("Where only the link of the one that wrote was broken, the others hear of it when it is mended") {
+  Cluster cluster(true);
+  const ConversationId group = cluster.one.group("lunch", {"alice", "bob"});
+  Person alice(cluster.one, "alice"), bob(cluster.two, "bob");
+  cluster.time_passes();
+  bob.receives();
+  cluster.faults->break_link();
+  alice.says(group, "one"), alice.says(group, "two");
+  cluster.settle();
+  CHECK(bob.receives() == Lines{});
+  cluster.faults->mend_link();
+  cluster.settle();
+  CHECK(bob.receives() == Lines{"one", "two"});
+}
+
+TEST_CASE("And when it is mended for good, where it broke again before it could say so") {
+  Cluster cluster(true);
+  const ConversationId group = cluster.one.group("lunch", {"alice", "bob"}),
+                       other = cluster.one.group("dinner", {"alice"});
+  Person alice(cluster.one, "alice"), bob(cluster.two, "bob");
+  cluster.time_passes();
+  bob.receives();
+  cluster.faults->break_link();
+  alice.says(group, "one");
+  cluster.time_passes();
+  alice.says(other, "what it heard of itself is no sign that it was heard");
+  cluster.time_passes();
+  cluster.faults->next({PubSubFault::unnoticed});
+  cluster.faults->mend_link();
+  cluster.settle();
+  CHECK(bob.receives() == Lines{});
+  cluster.faults->break_link();
+  cluster.faults->mend_link();
+  cluster.settle();
+  CHECK(bob.receives() == Lines{"one"});
+}
+
+TEST_CASE("What was read before its hint came is shown when that comes") {
+  Cluster cluster;
+  const ConversationId group = cluster.one.group("lunch", {"alice", "bob"});
+  Person alice(cluster.one, "alice"), bob(cluster.two, "bob");
+  cluster.settle();
+  bob.receives();
+  cluster.faults->next({PubSubFault::late});
+  alice.says(group, "hi");
+  cluster.settle();
+  CHECK(cluster.two.ask("bob", ReadHistory{.conversation = group})->head == 2);  // now it is in memory there
+  CHECK(bob.receives() == Lines{});
+  CHECK(cluster.faults->release() == 1);
+  cluster.settle();
+  CHECK(bob.receives() == Lines{"hi"});
+}
+
+TEST_CASE("A hint that comes between a commit and its outcome is kept until that is known") {
+  Cluster cluster;
+  const ConversationId group = cluster.one.group("lunch", {"alice", "bob"});
+  Person alice(cluster.one, "alice"), bob(cluster.two, "bob"), bobs_other(cluster.two, "bob");
+  cluster.says(bob, group, "first");
+  bob.receives();
+  cluster.store->after_commit = [&] {
+    for (int i = 0; i < 3; ++i) {  // the other engine reads again before it can write
+      if (alice.asks(Send{.to = group, .content = {.text = "from alice"}, .key = "k"})) return;
+    }
+    FAIL("alice could not write");
+  };
+  CHECK(bob.asks(Send{.to = group, .content = {.text = "from bob"}}));
+  CHECK_FALSE(cluster.store->after_commit);
+  cluster.settle();
+  CHECK(bob.receives() == Lines{"from alice"});
+}
+
+TEST_CASE("A hint whose conversation could not be read is not forgotten") {
+  Cluster cluster;
+  const ConversationId group = cluster.one.group("lunch", {"alice", "bob"});
+  Person alice(cluster.one, "alice"), bob(cluster.two, "bob");
+  cluster.settle();
+  bob.receives();
+  cluster.two.advance(10min);  // long unused, it is no longer in memory there
+  cluster.one.settle();
+  alice.says(group, "hi");
+  cluster.store->reads_fail = true;
+  cluster.two.settle();
+  cluster.store->reads_fail = false;
+  cluster.two.settle();
+  CHECK(bob.receives() == Lines{});
+  cluster.two.advance(2s);
+  CHECK(bob.receives() == Lines{"hi"});
 }
 
 TEST_CASE(

@@ -19,6 +19,19 @@ struct Seen {
   bool all_up_to(Seq head) const { return seqs.size() == head && *seqs.begin() == 1 && *seqs.rbegin() == head; }
 };
 
+// He logs in over a wire, and goes.
+Checkpoint place_of_bob(Server& server) {
+  Checkpoint place;
+  {
+    Wire bob(server.engine());
+    const auto in = bob.asks(server, protocol::Login{.token = "bob"});
+    REQUIRE(in);
+    place = in->checkpoint;
+  }
+  server.settle();
+  return place;
+}
+
 }  // namespace
 
 TEST_CASE("Someone who takes slowly while he resumes gets everything, however small his outbox") {
@@ -112,14 +125,7 @@ TEST_CASE("A connection resumes over a slow line without a hole") {
     Server server(narrow(shards));
     const ConversationId group = server.group("lunch", {"alice", "bob"});
     Person alice(server, "alice");
-    Checkpoint place;
-    {
-      Wire bob(server.engine());
-      const auto in = bob.asks(server, protocol::Login{.token = "bob"});
-      REQUIRE(in);
-      place = in->checkpoint;
-    }
-    server.settle();
+    const Checkpoint place = place_of_bob(server);
     for (int i = 2; i <= 100; ++i) alice.says(group, kilobyte(i));
     Wire bob(server.engine());
     server.settle();
@@ -150,14 +156,7 @@ TEST_CASE("A connection goes on catching up also where it was not the peer who m
   const ConversationId group = server.group("lunch", {"alice", "bob"}),
                        other = server.group("dinner", {"alice", "bob"});
   Person alice(server, "alice");
-  Checkpoint place;
-  {
-    Wire bob(server.engine());
-    const auto in = bob.asks(server, protocol::Login{.token = "bob"});
-    REQUIRE(in);
-    place = in->checkpoint;
-  }
-  server.settle();
+  const Checkpoint place = place_of_bob(server);
   const Seq last = 12;
   for (Seq i = 2; i <= last; ++i) alice.says(group, std::string(3900, 'x'));
   Wire bob(server.engine());

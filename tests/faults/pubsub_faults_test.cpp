@@ -2,7 +2,7 @@
 #include <map>
 #include <string>
 
-#include "support/chat.h"
+#include "support/cluster.h"
 
 // What engines tell each other, where it is lost, late or comes twice.
 
@@ -50,37 +50,6 @@ struct Pair {
   std::shared_ptr<InprocessExchange> exchange = std::make_shared<InprocessExchange>();
   Diary to_a, to_b;
   std::unique_ptr<PubSub> a, b;
-};
-
-// Two engines on one store; what they tell each other goes wrong.
-struct Cluster {
-  EngineOptions options() const {
-    EngineOptions options;
-    options.pubsub = make_faulty_pubsub(make_inprocess_pubsub(exchange), faults);
-    return options;
-  }
-  void settle() {
-    for (int i = 0; i < 4; ++i) one.settle(), two.settle();
-  }
-  void time_passes() {  // what was heard of long ago need not be looked for
-    one.advance(11s), two.advance(11s);
-    settle();
-  }
-  // Again where the other engine wrote in between.
-  void says(Person& who, const ConversationId& where, const std::string& text) {
-    for (int i = 0; i < 10; ++i) {
-      const auto sent = who.asks(Send{.to = where, .content = {.text = text}, .key = text});
-      settle();
-      if (sent) return;
-      CHECK(sent.error().retryable());
-    }
-    FAIL("ten tries were not enough");
-  }
-
-  std::shared_ptr<PubSubFaults> faults = std::make_shared<PubSubFaults>(7);
-  std::shared_ptr<InprocessExchange> exchange = std::make_shared<InprocessExchange>();
-  std::shared_ptr<SharedStorage> store = std::make_shared<SharedStorage>();
-  Server one{options(), store}, two{options(), store};
 };
 
 }  // namespace
@@ -194,85 +163,4 @@ TEST_CASE("whatever happens to half of what two engines tell each other, each me
   const auto page = cluster.two.ask("bob", ReadHistory{.conversation = group, .limit = 100});
   REQUIRE(page);
   CHECK(page->head == said.size() + 1);
-}
-
-TEST_CASE("what is said while the link is broken comes where nobody's memory had the conversation, too") {
-  Cluster cluster;
-  std::vector<ConversationId> groups;
-  for (int i = 0; i < 5; ++i) groups.push_back(cluster.one.group("g" + std::to_string(i), {"alice", "bob"}));
-  Person alice(cluster.one, "alice"), bob(cluster.two, "bob");
-  cluster.time_passes();
-  bob.receives();
-  cluster.faults->break_link();
-  Lines said;
-  for (const ConversationId& group : groups) {
-    said.push_back("in " + group.string());
-    alice.says(group, said.back());
-  }
-  cluster.settle();
-  CHECK(bob.receives() == Lines{});
-  cluster.faults->mend_link();
-  cluster.settle();
-  Lines heard = bob.receives();
-  std::sort(heard.begin(), heard.end());
-  CHECK(heard == said);
-}
-
-TEST_CASE("where only the link of the one that wrote was broken, the others hear of it when it is mended") {
-  const auto exchange = std::make_shared<InprocessExchange>();
-  const auto store = std::make_shared<SharedStorage>();
-  const auto faults = std::make_shared<PubSubFaults>();
-  EngineOptions bad, good;
-  bad.pubsub = make_faulty_pubsub(make_inprocess_pubsub(exchange), faults);
-  good.pubsub = make_inprocess_pubsub(exchange);
-  Server one(std::move(bad), store), two(std::move(good), store);
-  const auto settle = [&] {
-    for (int i = 0; i < 4; ++i) one.settle(), two.settle();
-  };
-  const ConversationId group = one.group("lunch", {"alice", "bob"});
-  Person alice(one, "alice"), bob(two, "bob");
-  one.advance(11s), two.advance(11s);
-  settle();
-  bob.receives();
-  faults->break_link();
-  alice.says(group, "one"), alice.says(group, "two");
-  settle();
-  CHECK(bob.receives() == Lines{});
-  faults->mend_link();
-  settle();
-  CHECK(bob.receives() == Lines{"one", "two"});
-}
-
-TEST_CASE("what was read before its hint came is shown when that comes") {
-  Cluster cluster;
-  const ConversationId group = cluster.one.group("lunch", {"alice", "bob"});
-  Person alice(cluster.one, "alice"), bob(cluster.two, "bob");
-  cluster.settle();
-  bob.receives();
-  cluster.faults->next({Fault::late});
-  alice.says(group, "hi");
-  cluster.settle();
-  CHECK(cluster.two.ask("bob", ReadHistory{.conversation = group})->head == 2);  // now it is in memory there
-  CHECK(bob.receives() == Lines{});
-  CHECK(cluster.faults->release() == 1);
-  cluster.settle();
-  CHECK(bob.receives() == Lines{"hi"});
-}
-
-TEST_CASE("what is said while the link is broken by order comes when it is mended") {
-  Cluster cluster;
-  const ConversationId group = cluster.one.group("lunch", {"alice", "bob"});
-  Person alice(cluster.one, "alice"), bob(cluster.two, "bob");
-  alice.says(group, "hi");
-  cluster.settle();
-  CHECK(bob.receives().back() == "hi");
-  cluster.time_passes();
-  bob.receives();
-  cluster.faults->break_link();
-  alice.says(group, "one"), alice.says(group, "two");
-  cluster.settle();
-  CHECK(bob.receives() == Lines{});
-  cluster.faults->mend_link();
-  cluster.settle();
-  CHECK(bob.receives() == Lines{"one", "two"});
 }

@@ -55,7 +55,16 @@ std::unique_ptr<Storage> SharedStorage::handle() { return std::make_unique<Share
 
 CommitInfo SharedStorage::commit(std::span<const Change> changes, std::span<Status> outcome) {
   if (before_commit) before_commit();
-  std::lock_guard lock(mutex_);
+  CommitInfo info;
+  {
+    std::lock_guard lock(mutex_);
+    info = decide(changes, outcome);
+  }
+  if (after_commit) std::exchange(after_commit, {})();
+  return info;
+}
+
+CommitInfo SharedStorage::decide(std::span<const Change> changes, std::span<Status> outcome) {
   ++commits;
   const auto all = [&](ErrorCode code) {
     for (Status& status : outcome) status = Error{code, "told to fail", {}};

@@ -42,6 +42,7 @@ class SharedStorage {
   chatcore::Durability durability = chatcore::Durability::disk;
   std::string epoch = "first";
   std::function<void()> before_commit{};  // on the committing thread
+  std::function<void()> after_commit{};   // once: behind the next one that is in the store, and not yet said to be
   std::uint64_t commits = 0, reads = 0;
 
   chatcore::Storage& inner() { return *inner_; }
@@ -55,6 +56,7 @@ class SharedStorage {
     std::vector<chatcore::Row> rows;
   };
   chatcore::CommitInfo commit(std::span<const chatcore::Change>, std::span<chatcore::Status>);
+  chatcore::CommitInfo decide(std::span<const chatcore::Change>, std::span<chatcore::Status>);  // with the mutex
   std::unique_ptr<chatcore::Storage> inner_;
   std::deque<Fate> fates_;
   std::vector<Late> late_;

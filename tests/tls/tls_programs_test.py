@@ -8,7 +8,6 @@ import socket
 import ssl
 import subprocess
 import sys
-import time
 import unittest
 
 from secured_server import TIMEOUT, SecuredServer
@@ -67,18 +66,15 @@ class Programs(unittest.TestCase):
             with open(f"/proc/{pid}/smaps_rollup", encoding="utf-8") as file:
                 return int(next(line for line in file if line.startswith("Rss:")).split()[1])
 
-        def settled(pid):  # until it grows no more
-            last, now = -1, memory(pid)
-            while now != last:
-                time.sleep(0.1)
-                last, now = now, memory(pid)
-            return now
+        def settled(server):  # the server has seen to all that came before a chat that it has seen to
+            self.assertEqual(server.chat("alice", "hi", to="@bob").returncode, 0)
+            return memory(server.process.pid)
 
         with SecuredServer(PROGRAMS, "--login-timeout", "600000") as server:
             kept = [then(server, socket.create_connection((server.address, server.port))) for _ in range(50)]
-            before = settled(server.process.pid)
+            before = settled(server)
             kept += [then(server, socket.create_connection((server.address, server.port))) for _ in range(connections)]
-            each = (settled(server.process.pid) - before) / connections
+            each = (settled(server) - before) / connections
             for one in kept:
                 (one[1] if isinstance(one, tuple) else one).close()
             return each
