@@ -20,8 +20,8 @@ namespace {
 constexpr std::chrono::seconds a_while{5};
 constexpr std::chrono::milliseconds try_again_after{1000};
 
-// "1 <batch> <head before> <head> <conversation>": the head moved. "2 <batch>": what this engine published since that
-// batch may be lost.
+// "1 <batch> <head before> <head> <conversation>": the head moved. "2 <engine> <batch>": what that engine published
+// since that batch may be lost.
 constexpr std::string_view moved_mark = "1", lost_mark = "2";
 
 Frame frame_of(const std::string& text) {
@@ -80,6 +80,8 @@ Result<Missed> missed_after(Storage& storage, std::uint64_t after, std::uint64_t
 }  // namespace
 
 Status Hints::start() {
+  // Those of one process differ by where they are, whatever its source of chance.
+  engine_ = core_.random() ^ reinterpret_cast<std::uintptr_t>(this);
   heard_ = heard_then_ = heard_before_ = core_.first_batch;
   then_ = core_.clock->steady();
   Status started = Error{ErrorCode::transport_failed, "the pub/sub threw an exception", {}};
@@ -109,7 +111,11 @@ void Hints::received(std::string_view name, Frame frame) {
   if (name != topic || !frame) return;
   std::string_view text(reinterpret_cast<const char*>(frame->data()), frame->size());
   const std::string_view mark = next_word(text);
-  if (std::uint64_t since = 0; mark == lost_mark && next_number(text, since)) return look_at_feed(since);
+  if (mark == lost_mark) {
+    std::uint64_t engine = 0, since = 0;
+    const bool is_others = next_number(text, engine) && next_number(text, since) && engine != engine_;
+    return is_others ? look_at_feed(since) : void();
+  }
   const auto hint = mark == moved_mark ? hint_in(text) : std::nullopt;
   if (!hint) return;
   heard_long_ago(hint->batch);
@@ -135,7 +141,8 @@ void Hints::link_back() {
     back_at_ = now;
   }
   if (!since) return;
-  guarded(core_, [&] { pubsub_->publish(topic, frame_of(std::string(lost_mark) + " " + std::to_string(*since))); });
+  const std::string words = std::string(lost_mark) + " " + std::to_string(engine_) + " " + std::to_string(*since);
+  guarded(core_, [&] { pubsub_->publish(topic, frame_of(words)); });
   look_at_feed(*since);
 }
 

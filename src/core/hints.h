@@ -50,6 +50,7 @@ class Hints final : public PubSubSink {
 
   Core& core_;
   const std::unique_ptr<PubSub> pubsub_;
+  std::uint64_t engine_ = 0;  // which of them this is: a name by chance
 
   // Batches that were heard of, now and a while ago. Guarded by mutex_.
   std::mutex mutex_;

@@ -90,8 +90,8 @@ TEST_CASE("What is larger than what is left of a small outbox collapses what wai
     place = bob.checkpoint();
     REQUIRE_FALSE(place.empty());
   }
-  alice.says(group, std::string(1500, 'x'));
-  alice.says(other, std::string(1800, 'x'));
+  alice.says(group, std::string(1600, 'x'));  // less than half of it, and more than fits beside the next
+  alice.says(other, std::string(1850, 'x'));
   Person bob(server, "bob", place, 3500);
   server.settle();
   std::set<std::string> told;

@@ -182,8 +182,10 @@ TEST_CASE("Live again means live from there: what is said while the pull runs is
 }
 
 TEST_CASE("Behind in more conversations than are told one by one, a session is brought on from its checkpoint") {
-  for (const unsigned shards : {1u, 4u}) {
+  for (const auto& [shards, twice] :
+       {std::pair(1u, false), std::pair(1u, true), std::pair(4u, false), std::pair(4u, true)}) {
     CAPTURE(shards);
+    CAPTURE(twice);  // else nothing comes later that shows a hole
     Server server(narrow(shards));
     Person alice(server, "alice");
     std::vector<ConversationId> groups;
@@ -192,14 +194,16 @@ TEST_CASE("Behind in more conversations than are told one by one, a session is b
     for (int i = 0; i < 5; ++i) server.advance(1s), bob.takes(server), bob.pulls();
     alice.takes();
     for (const ConversationId& group : groups) alice.says(group, kilobyte(0));
-    for (const ConversationId& group : groups) alice.says(group, "second");
+    if (twice) {
+      for (const ConversationId& group : groups) alice.says(group, "second");
+    }
     CHECK(server.engine().stats().resyncs >= 1);
     CHECK(server.engine().stats().outbox_bytes <= (66 << 10));
     for (int i = 0; i < 300; ++i) {
       bob.takes(server, 50);
       if (i % 10 == 9) bob.pulls();
     }
-    for (const ConversationId& group : groups) CHECK(bob.seen(group) == 3);
+    for (const ConversationId& group : groups) CHECK(bob.seen(group) == (twice ? 3 : 2));
     alice.takes();
     CHECK_FALSE(bob.why);
   }
