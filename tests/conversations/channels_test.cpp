@@ -371,7 +371,8 @@ TEST_CASE("A page that was kept never shows what has been edited or deleted sinc
   const ConversationId id = channel(server, "news", 20);
   const Seq seq = server.ask("editor", Send{.to = id, .content = {.text = "wrong"}})->seq;
   const auto text_of = [&] {
-    const auto page = server.ask(reader(1), ReadHistory{.conversation = id, .start = seq, .limit = 1});  // the same page
+    const auto page =
+        server.ask(reader(1), ReadHistory{.conversation = id, .start = seq, .limit = 1});  // the same page
     REQUIRE(page);
     const auto* posted = page->events.front()->as<MessagePosted>();
     return posted->deleted ? std::string("(deleted)") : posted->content.text;
