@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <vector>
 
 #include <chatcore/export.h>
 #include <chatcore/function.h>
@@ -48,6 +49,12 @@ struct Stats {
   std::uint64_t collapses{};            // times that a full outbox gave up events for notices (HeadMoved)
   std::uint64_t notices{};              // notices sent anew, as the head had moved on
   std::uint64_t resyncs{};              // sessions brought on from their checkpoint: too many notices
+};
+
+struct FeedEvents {
+  std::vector<EventPtr> events{};
+  std::uint64_t next{};  // give as `after` to go on
+  bool more = false;     // there is more now
 };
 
 // A chat engine. A movable handle; destroying it stops the engine (as stop(1 s)). Several may live in one process.
@@ -104,6 +111,18 @@ class CHATCORE_API Engine {
   // a conversation keeps what he could see. Waits for a Connection::send that is under way, so not from inside one.
   void membership_changed(const ConversationId&);
   void membership_changed(const UserId&);
+
+  // The host's own profile of that user (EngineOptions::profiles) has changed: who watches him is shown it.
+  void profile_changed(const UserId&);
+
+  // What was committed after batch `after` (0: from the beginning), whole batches in order, until there are `limit`
+  // events or 1 MiB: what push notifications, search, audit and analytics are made of. Keep `next` once a page is dealt
+  // with: who comes back with it has each event at least once, those of a conversation in order. Events are as stored:
+  // a message in its present state, a change without content. A users' own logs are in it too (kind `own`). `done` runs
+  // once, later, on an engine thread; where there is nothing yet, when there is, or after `wait`, with none. `invalid`:
+  // a batch that is not there. gone: the storage no longer holds what came
+  // after `after`: read the conversations themselves.
+  void read_feed(std::uint64_t after, std::uint32_t limit, std::chrono::milliseconds wait, Done<FeedEvents> done);
 
   Stats stats() const noexcept;
 

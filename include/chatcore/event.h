@@ -45,7 +45,8 @@ struct Member {
 enum class NewcomersSee : std::uint8_t { all = 1, none = 2, last = 3 };
 
 // A group has a bounded number of members, who talk; a channel any number, of whom those who join it read.
-enum class ConversationKind : std::uint8_t { direct = 1, group = 2, channel = 3 };
+// `own` is a user's log of what he marked for himself (requests/own.h).
+enum class ConversationKind : std::uint8_t { direct = 1, group = 2, channel = 3, own = 4 };
 
 struct ConversationSettings {
   std::string title{};
@@ -93,9 +94,24 @@ struct SettingsChanged {
   ConversationSettings settings{};
 };
 
+// What a user has marked of one conversation.
+struct Marks {
+  ConversationId conversation{};
+  Seq read{};               // his read cursor
+  TimePoint muted_until{};  // the epoch: it is not muted
+  bool pinned = false, archived = false, unread = false;
+  friend bool operator==(const Marks&, const Marks&) = default;
+};
+
+// In a user's own log: his marks of some conversations, each as a whole, and his settings, as they are from here on.
+struct OwnChanged {
+  std::vector<Marks> marks{};
+  bool hides_receipts = false;
+};
+
 // One of the bodies above; later versions add kinds, which arrive here as UnknownEvent.
 class EventBody {
-  using Kinds = std::variant<UnknownEvent, MessagePosted, MessageChanged, MembersChanged, SettingsChanged>;
+  using Kinds = std::variant<UnknownEvent, MessagePosted, MessageChanged, MembersChanged, SettingsChanged, OwnChanged>;
 
  public:
   EventBody() = default;
@@ -137,20 +153,72 @@ struct Ephemeral {
   Content content{};
 };
 
+// Who types in a conversation, all of them, in place of what was said before. It holds for Limits::typing; then, unless
+// it was said anew, nobody does.
+struct Typing {
+  ConversationId conversation{};
+  std::vector<UserId> users{};  // ascending
+};
+
+enum class PresenceState : std::uint8_t { offline = 1, away = 2, online = 3 };
+struct Presence {
+  UserId user{};
+  PresenceState state = PresenceState::offline;  // the most of what his sessions say
+  TimePoint last_seen{};                         // where he is offline; the epoch: nobody knows
+  friend bool operator==(const Presence&, const Presence&) = default;
+};
+// Of users that a session watches (WatchPresence): those that changed since it was last told, or all where it was told
+// nothing yet or may have missed something.
+struct PresenceChanged {
+  std::vector<Presence> users{};
+};
+// How many of a conversation's members are here, where they are too many to be named.
+struct OnlineCount {
+  ConversationId conversation{};
+  std::uint32_t online{};
+};
+
+// Up to where a user has received and read a conversation.
+struct Receipt {
+  UserId user{};
+  Seq delivered{}, read{};
+  friend bool operator==(const Receipt&, const Receipt&) = default;
+};
+// Who has received or read more, in conversations of up to Limits::receipt_members.
+struct Receipts {
+  ConversationId conversation{};
+  std::vector<Receipt> receipts{};
+};
+
+struct Profile {
+  UserId user{};
+  std::string display_name{};                   // UTF-8
+  std::string avatar{};                         // a reference of the host's own
+  std::map<std::string, std::string> custom{};  // the host's own; UTF-8
+  friend bool operator==(const Profile&, const Profile&) = default;
+};
+// Of a user that a session watches.
+struct ProfileChanged {
+  Profile profile{};
+};
+
 // A signal this version does not know.
 struct UnknownSignal {
   std::uint32_t type{};
 };
 
-// Something that is true now and is never stored; later versions add kinds (typing, presence, receipts).
+// Something that is true now and is never stored; later versions add kinds.
 class Signal {
-  using Kinds = std::variant<UnknownSignal, Ephemeral>;
+  using Kinds = std::variant<UnknownSignal, Ephemeral, Typing, PresenceChanged, OnlineCount, Receipts, ProfileChanged>;
 
  public:
   Signal() = default;
   template <class T>
     requires(!std::is_same_v<std::remove_cvref_t<T>, Signal> && std::is_constructible_v<Kinds, T>)
   Signal(T&& signal) : signal_(std::forward<T>(signal)) {}
+
+  template <class T>
+  static constexpr bool is_kind = !std::is_same_v<T, Signal> && std::is_constructible_v<Kinds, T>;
 
   template <class T>
   const T* as() const noexcept {
@@ -186,7 +254,7 @@ struct Push : std::variant<EventPtr, Signal, HeadMoved, Reset, Closed> {
     if constexpr (std::is_same_v<T, EventPtr> || std::is_same_v<T, Signal> || std::is_same_v<T, HeadMoved> ||
                   std::is_same_v<T, Reset> || std::is_same_v<T, Closed>) {
       return std::get_if<T>(&self);
-    } else if constexpr (std::is_same_v<T, Ephemeral> || std::is_same_v<T, UnknownSignal>) {
+    } else if constexpr (Signal::is_kind<T>) {
       const Signal* signal = std::get_if<Signal>(&self);
       return signal ? signal->as<T>() : nullptr;
     } else {

@@ -6,8 +6,10 @@
 #include <memory>
 #include <optional>
 #include <string_view>
+#include <vector>
 
 #include <chatcore/auth.h>
+#include <chatcore/event.h>
 #include <chatcore/export.h>
 #include <chatcore/function.h>
 #include <chatcore/ids.h>
@@ -46,6 +48,17 @@ struct Limits {
   unsigned message_burst = 40;         // policy.h). Beyond it: rate_limited; a repeat that a key answers costs nothing
   unsigned requests_per_second = 100;  // a session, requests of any kind. A connection beyond it is not read further
   unsigned request_burst = 200;        // until it may; a session in process is answered rate_limited
+  unsigned conversation_per_second = 0;  // a conversation, over all who speak in it, but those who are exempt
+  unsigned conversation_burst = 100;     // (EngineOptions::exempt): rate_limited, with retry_after
+
+  // Live state: see requests/live.h and receipts.h.
+  std::chrono::milliseconds live_tick{200};         // who is told of it is told so often at most; more than 0
+  std::chrono::milliseconds typing{3'000};          // for so long it holds
+  std::uint32_t typing_members = 100;               // in larger conversations it is not shown
+  std::chrono::milliseconds presence_grace{5'000};  // who comes back within that was never away
+  std::uint32_t presence_members = 100;             // of a larger conversation only counts are shown
+  std::uint32_t watched_users = 1'000;              // a session; the members of small conversations do not count
+  std::uint32_t receipt_members = 100;              // in larger conversations receipts are not pushed
 };
 
 // Time, from outside. Both are called from several threads.
@@ -89,6 +102,12 @@ struct EngineOptions {
   Decision policy_default{.code = ErrorCode::overloaded,  // where the policy does not decide: see policy.h
                           .reason = "whether this may pass could not be decided in time; retry",
                           .retry_after = std::chrono::milliseconds(1000)};
+  // The host's own profiles, in any order; whom it leaves out has none. Called on engine threads, may complete later.
+  // Unset: they are stored. Engine::profile_changed tells who watches.
+  Function<void(std::vector<UserId>, Done<std::vector<Profile>>)> profiles{};
+  // Who is not held to a conversation's rate: bots, moderators. Called on engine threads; must not block. Unset:
+  // nobody.
+  Function<bool(const Identity&, const ConversationId&)> exempt{};
 };
 
 }  // namespace v1

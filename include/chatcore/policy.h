@@ -69,6 +69,10 @@ class CHATCORE_API Policy {
  public:
   virtual ~Policy();
   virtual void decide(const Identity&, const RequestView&, Done<Decision>) = 0;
+
+  // Whether he may know of the presence of that user: no, and he sees him offline. Asked whenever he would be told;
+  // must not block. Yes, unless it is overridden.
+  virtual bool shows_presence(const Identity& to, const UserId& of);
 };
 
 // A function of the host's; the second form decides at once. Both are called as Policy::decide is. An empty one lets

@@ -42,6 +42,7 @@ enum class ErrorCode : std::uint16_t {
   in_use = 24,               // another process holds it: a data directory, a port
   not_ours = 25,             // a data directory that is not a chatcore store
   transport_failed = 26,     // the network: cannot listen, cannot connect, connection lost
+  gone = 27,                 // the place asked for is no longer held: start again from what is
 };
 
 CHATCORE_API std::string_view name(ErrorCode) noexcept;

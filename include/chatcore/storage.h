@@ -33,9 +33,12 @@ enum class Table : std::uint8_t {
   sources = 4,
   inbox = 5,
   inbox_order = 6,
-  cursors = 7,
+  marks = 7,
   engine = 8,
   channels = 9,
+  receipts = 10,
+  profiles = 11,
+  presence = 12,
 };
 
 struct Row {

@@ -85,12 +85,16 @@ void Conversation::assign(Attempt attempt, Draft& draft) {
     if (publication.seq == first) attempt.key = std::move(origin.key);
     next_.publications.push_back(std::move(publication));
   }
-  assigned_.age = now;
-  keys_.use(attempt.by.who.user, attempt.key, {first, wall, attempt.digest, now});
+  std::move(draft.rows_.begin(), draft.rows_.end(), std::back_inserter(next_.change->rows));
+  const bool has_event = !draft.events_.empty();
+  if (has_event) {
+    assigned_.age = now;
+    keys_.use(attempt.by.who.user, attempt.key, {first, wall, attempt.digest, now});
+  }
   keys_.spill(durable_.head, now, next_.change->rows);
   next_.change->new_head = assigned_.head;
   next_.after = assigned_;
-  next_.waiters.push_back({std::move(attempt.reply), Accepted{id_, first, wall, core.durability, false},
+  next_.waiters.push_back({std::move(attempt.reply), Accepted{id_, has_event ? first : 0, wall, core.durability, false},
                            attempt.by.who.user, std::move(attempt.key)});
   if (!flying_.change && !std::exchange(is_changed_, true)) shard_.changed(shared_from_this());
 }

@@ -399,7 +399,7 @@ void Conversation::apply(Attempt attempt, Apply apply, std::optional<StoredMessa
     }
   }
   Status applied = apply(draft);
-  if (applied && !draft.events_.empty()) return assign(std::move(attempt), draft);
+  if (applied && (!draft.events_.empty() || !draft.rows_.empty())) return assign(std::move(attempt), draft);
   if (hosted_) table.unlock();
   if (!applied) return refuse(attempt, applied.error());
   // Nothing to change; what it found so may still be under way.

@@ -92,6 +92,7 @@ class Draft {
   bool hosted() const;  // its members are in the host's table, not here
 
   void message(EventBody);                     // the next seq, in the messages log
+  void row(Row);                               // of a feature's own table; a draft may hold rows and no event
   void change(ChangeKind, MessagePosted now);  // of the target, which it replaces
   void settings(ConversationSettings);
   void members(std::vector<Participant>);  // puts these in, or in place of their rows
@@ -116,6 +117,7 @@ class Draft {
   std::optional<MessagePosted> replaced_{};
   std::optional<State> after_{};        // but for what follows from the members
   std::vector<Participant> members_{};  // rows that change
+  std::vector<Row> rows_{};
 };
 
 // Fills the draft, or says why not; then nothing is changed. Runs once, or again where the conversation had to be

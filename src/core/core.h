@@ -100,6 +100,8 @@ struct Core : std::enable_shared_from_this<Core> {
   Policy* policy = nullptr;  // null: everything passes
   std::chrono::milliseconds policy_deadline{};
   Decision policy_default{};
+  mutable Function<bool(const Identity&, const ConversationId&)> exempt{};
+  mutable Function<void(std::vector<UserId>, Done<std::vector<Profile>>)> profiles{};  // null: they are stored
   std::atomic<bool> decides_no_more{false};  // stopping: what is not decided now is answered with `stopped`
   std::unique_ptr<Store> store{};
   std::unique_ptr<Hints> hints{};  // null: this is the only engine on the store

@@ -19,6 +19,8 @@ bool Draft::hosted() const { return conversation_.hosted(); }
 
 void Draft::message(EventBody body) { events_.push_back({Log::messages, std::move(body)}); }
 
+void Draft::row(Row row) { rows_.push_back(std::move(row)); }
+
 void Draft::change(ChangeKind kind, MessagePosted now) {
   events_.push_back({Log::changes, MessageChanged{target_->event.seq, kind, now.revision, {}}});
   replaced_ = std::move(now);

@@ -19,6 +19,7 @@ inline namespace v1 {
 Authenticator::~Authenticator() = default;
 Membership::~Membership() = default;
 Policy::~Policy() = default;
+bool Policy::shows_presence(const Identity&, const UserId&) { return true; }
 Clock::~Clock() = default;
 PubSub::~PubSub() = default;
 PubSubSink::~PubSubSink() = default;

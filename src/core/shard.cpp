@@ -270,6 +270,7 @@ void Shard::drop_all() {
   inbox_->clear();
   pages_->clear();
   in_order_.clear();
+  states_.clear();
 }
 
 }  // namespace core

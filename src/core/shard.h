@@ -67,11 +67,21 @@ class Shard {
   Inbox& inbox() { return *inbox_; }
   Pages& pages() { return *pages_; }
   InOrder& in_order() { return in_order_; }
+  // What a feature keeps on a shard: one of each type, made when it is first asked for.
+  template <class T>
+  T& state() {
+    auto& slot = states_[&key_of<T>];
+    if (!slot) slot = std::make_shared<T>();
+    return *static_cast<T*>(slot.get());
+  }
 
   // When nothing runs any more: drops everything that waits, which answers it; what comes later is dropped at once.
   void drop_all();
 
  private:
+  template <class T>
+  static constexpr char key_of{};
+
   bool is_running_here() const;
   enum class Phase { tasks, steps, changes, sends, hand_over };
   bool run_an_item(SteadyTime now);
@@ -104,6 +114,7 @@ class Shard {
   std::uint64_t finished_ = 0, told_finished_ = 0;
 
   InOrder in_order_;
+  std::map<const void*, std::shared_ptr<void>> states_;
   std::unique_ptr<Conversations> conversations_;
   std::unique_ptr<Inbox> inbox_;
   std::unique_ptr<Pages> pages_;

@@ -50,6 +50,11 @@ void Engine::run() noexcept { core_->run(); }
 Status Engine::stop(std::chrono::milliseconds deadline) noexcept { return core_->stop(deadline); }
 void Engine::membership_changed(const ConversationId& id) { core_->membership_changed(id); }
 void Engine::membership_changed(const UserId& user) { core_->membership_changed(user); }
+void Engine::profile_changed(const UserId& user) { core_->profile_changed(user); }
+void Engine::read_feed(std::uint64_t after, std::uint32_t limit, std::chrono::milliseconds wait,
+                       Done<FeedEvents> done) {
+  core_->read_feed(after, limit, wait, std::move(done));
+}
 Stats Engine::stats() const noexcept { return core_->stats(); }
 
 // ---- Session

@@ -110,15 +110,17 @@ Status check(const EngineOptions& options) {
     return invalid("Limits::session_requests, engine_requests and page_items: at least 1");
   }
   if (limits.group_members == 0 || limits.login.count() <= 0 || limits.heartbeat.count() <= 0 ||
-      limits.stalled.count() <= 0) {
-    return invalid("Limits::group_members, login, heartbeat and stalled: more than 0");
+      limits.stalled.count() <= 0 || limits.live_tick.count() <= 0 || limits.typing.count() <= 0) {
+    return invalid("Limits::group_members, login, heartbeat, stalled, live_tick and typing: more than 0");
   }
   constexpr unsigned most = 1'000'000;
   for (const auto& [rate, burst] : {std::pair(limits.messages_per_second, limits.message_burst),
+                                    std::pair(limits.conversation_per_second, limits.conversation_burst),
                                     std::pair(limits.requests_per_second, limits.request_burst)}) {
-    if (rate > most) return invalid("Limits::messages_per_second, requests_per_second: 0 to 1,000,000");
+    if (rate > most)
+      return invalid("Limits::messages_per_second, requests_per_second, conversation_per_second: 0 to 1,000,000");
     if (rate != 0 && (burst == 0 || burst > most)) {
-      return invalid("Limits::message_burst, request_burst: 1 to 1,000,000 where there is a rate");
+      return invalid("Limits::message_burst, request_burst, conversation_burst: 1 to 1,000,000 where there is a rate");
     }
   }
   if (options.policy_deadline.count() <= 0) return invalid("EngineOptions::policy_deadline: more than 0");
@@ -161,6 +163,8 @@ EngineCore::EngineCore(EngineOptions& options)
   core_->policy = policy_.get();
   core_->policy_deadline = options.policy_deadline;
   core_->policy_default = std::move(options.policy_default);
+  core_->exempt = std::move(options.exempt);
+  core_->profiles = std::move(options.profiles);
   core_->requests = &features::wire_table;
 }
 
@@ -372,6 +376,9 @@ void EngineCore::membership_changed(const UserId& user) {
   core::Shard& home = core_->home(user);
   home.post([&hub = home.hub(), user, since] { hub.membership_changed(user, since); });
 }
+
+void EngineCore::profile_changed(const UserId&) {}
+void EngineCore::read_feed(std::uint64_t, std::uint32_t, std::chrono::milliseconds, Done<FeedEvents>) {}
 
 Stats EngineCore::stats() const {
   const core::Counters& c = core_->counters;

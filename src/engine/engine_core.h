@@ -35,6 +35,8 @@ class EngineCore final : public Acceptor, public std::enable_shared_from_this<En
   Status stop(std::chrono::milliseconds deadline);
   void membership_changed(const ConversationId&);
   void membership_changed(const UserId&);
+  void profile_changed(const UserId&);
+  void read_feed(std::uint64_t after, std::uint32_t limit, std::chrono::milliseconds wait, Done<FeedEvents>);
   Stats stats() const;
   bool stopped() const { return stopped_.load(); }
 

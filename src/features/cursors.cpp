@@ -23,7 +23,7 @@ void move_cursor(Shard& home, Call<MarkRead> call) {
         [partition, key](Storage& storage) -> Result<Found> {
           auto page = storage.events(partition, Log::messages, 1, Direction::forward, {.rows = 1});
           if (!page) return page.error();
-          auto row = storage.row(partition, Table::cursors, key);
+          auto row = storage.row(partition, Table::marks, key);
           if (!row) return row.error();
           Found found{.head = page->head};
           if (*row) {
@@ -43,7 +43,7 @@ void move_cursor(Shard& home, Call<MarkRead> call) {
           change->partition = partition;
           change->expected_head = change->new_head = found->head;
           change->rows = {
-              {.table = Table::cursors, .key = key, .value = protocol::encode_row(protocol::NumberRow{seq})}};
+              {.table = Table::marks, .key = key, .value = protocol::encode_row(protocol::NumberRow{seq})}};
           home.core().store->submit(
               home, std::move(change),
               [call = std::move(call), over = std::move(over), seq](const Status& status, std::uint64_t) mutable {

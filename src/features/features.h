@@ -64,6 +64,52 @@ void sync(Shard&, Call<Sync, protocol::RawSyncPage>);
 Status check_read(Core&, const Caller&, MarkRead&);
 void mark_read(Shard&, Call<MarkRead>);
 
+// typing.cpp
+Status check_typing(Core&, const Caller&, SetTyping&);
+void set_typing(Shard&, Call<SetTyping>);
+
+// presence.cpp
+Status check_set_presence(Core&, const Caller&, SetPresence&);
+void set_presence(Shard&, Call<SetPresence>);
+Status check_get_presence(Core&, const Caller&, GetPresence&);
+void get_presence(Shard&, Call<GetPresence>);
+Status check_watch(Core&, const Caller&, WatchPresence&);
+void watch_presence(Shard&, Call<WatchPresence>);
+
+// receipts.cpp
+Status check_delivered(Core&, const Caller&, MarkDelivered&);
+void mark_delivered(Shard&, Call<MarkDelivered>);
+Status check_receipts(Core&, const Caller&, GetReceipts&);
+void get_receipts(Shard&, Call<GetReceipts>);
+Status check_share(Core&, const Caller&, ShareReceipts&);
+void share_receipts(Shard&, Call<ShareReceipts>);
+
+// marks.cpp
+Status check_mute(Core&, const Caller&, Mute&);
+void mute(Shard&, Call<Mute>);
+Status check_pin(Core&, const Caller&, Pin&);
+void pin(Shard&, Call<Pin>);
+Status check_archive(Core&, const Caller&, Archive&);
+void archive(Shard&, Call<Archive>);
+Status check_mark_unread(Core&, const Caller&, MarkUnread&);
+void mark_unread(Shard&, Call<MarkUnread>);
+
+// unread.cpp
+Status check_unread(Core&, const Caller&, GetUnread&);
+void get_unread(Shard&, Call<GetUnread>);
+
+// sessions.cpp
+Status check_list_sessions(Core&, const Caller&, ListSessions&);
+void list_sessions(Shard&, Call<ListSessions>);
+Status check_end_sessions(Core&, const Caller&, EndSessions&);
+void end_sessions(Shard&, Call<EndSessions>);
+
+// profiles.cpp
+Status check_set_profile(Core&, const Caller&, SetProfile&);
+void set_profile(Shard&, Call<SetProfile>);
+Status check_get_profiles(Core&, const Caller&, GetProfiles&);
+void get_profiles(Shard&, Call<GetProfiles>);
+
 // list.cpp
 Status check_list(Core&, const Caller&, ListConversations&);
 void list_conversations(Shard&, Call<ListConversations>);

@@ -27,7 +27,7 @@ struct Listed {
 };
 
 Result<Seq> read_cursor(Storage& storage, const UserId& user, const ConversationId& id) {
-  auto row = storage.row("u:" + user.string(), Table::cursors, id.view());
+  auto row = storage.row("u:" + user.string(), Table::marks, id.view());
   if (!row) return row.error();
   if (!*row) return Seq{0};
   auto number = protocol::decode_row<protocol::NumberRow>(*(*row)->value);

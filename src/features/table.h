@@ -41,6 +41,22 @@ inline constexpr std::tuple table{
     Row{check_list_members, list_members},
     Row{check_read, mark_read},
     Row{check_list, list_conversations},
+    Row{check_typing, set_typing},
+    Row{check_set_presence, set_presence},
+    Row{check_get_presence, get_presence},
+    Row{check_watch, watch_presence},
+    Row{check_delivered, mark_delivered},
+    Row{check_receipts, get_receipts},
+    Row{check_share, share_receipts},
+    Row{check_mute, mute},
+    Row{check_pin, pin},
+    Row{check_archive, archive},
+    Row{check_mark_unread, mark_unread},
+    Row{check_unread, get_unread},
+    Row{check_list_sessions, list_sessions},
+    Row{check_end_sessions, end_sessions},
+    Row{check_set_profile, set_profile},
+    Row{check_get_profiles, get_profiles},
 };
 
 template <class R, std::size_t i = 0>

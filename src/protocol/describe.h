@@ -43,7 +43,8 @@ struct Kind {
 
 constexpr Role last(Role) { return Role::owner; }
 constexpr NewcomersSee last(NewcomersSee) { return NewcomersSee::last; }
-constexpr ConversationKind last(ConversationKind) { return ConversationKind::channel; }
+constexpr ConversationKind last(ConversationKind) { return ConversationKind::own; }
+constexpr PresenceState last(PresenceState) { return PresenceState::online; }
 constexpr ChangeKind last(ChangeKind) { return ChangeKind::deleted; }
 constexpr Durability last(Durability) { return Durability::disk; }
 constexpr Direction last(Direction) { return Direction::forward; }
@@ -119,6 +120,19 @@ void describe(Is<MembersChanged> auto& self, auto&& field) {
 }
 void describe(Is<SettingsChanged> auto& self, auto&& field) { field(1, "settings", self.settings); }
 
+void describe(Is<Marks> auto& self, auto&& field) {
+  field(1, "conversation", self.conversation);
+  field(2, "read", self.read);
+  field(3, "muted_until_ms", self.muted_until);
+  field(4, "pinned", self.pinned);
+  field(5, "archived", self.archived);
+  field(6, "unread", self.unread);
+}
+void describe(Is<OwnChanged> auto& self, auto&& field) {
+  field(1, "marks", self.marks);
+  field(2, "hides_receipts", self.hides_receipts);
+}
+
 void describe(Is<Event> auto& self, auto&& field) {
   field(1, "conversation", self.conversation);
   field(2, "seq", self.seq);
@@ -127,7 +141,7 @@ void describe(Is<Event> auto& self, auto&& field) {
   field(5, "key", self.key);
   field.body(self.body, UnknownEvent{}, Kind<MessagePosted>{16, "message_posted"},
              Kind<MessageChanged>{17, "message_changed"}, Kind<MembersChanged>{18, "members_changed"},
-             Kind<SettingsChanged>{19, "settings_changed"});
+             Kind<SettingsChanged>{19, "settings_changed"}, Kind<OwnChanged>{20, "own_changed"});
 }
 
 // ---- what is pushed besides
@@ -137,8 +151,40 @@ void describe(Is<Ephemeral> auto& self, auto&& field) {
   field(2, "sender", self.sender);
   field(3, "content", self.content);
 }
+void describe(Is<Typing> auto& self, auto&& field) {
+  field(1, "conversation", self.conversation);
+  field(2, "users", self.users);
+}
+void describe(Is<Presence> auto& self, auto&& field) {
+  field(1, "user", self.user);
+  field(2, "state", self.state, defaulted);
+  field(3, "last_seen_ms", self.last_seen);
+}
+void describe(Is<PresenceChanged> auto& self, auto&& field) { field(1, "users", self.users); }
+void describe(Is<OnlineCount> auto& self, auto&& field) {
+  field(1, "conversation", self.conversation);
+  field(2, "online", self.online);
+}
+void describe(Is<Receipt> auto& self, auto&& field) {
+  field(1, "user", self.user);
+  field(2, "delivered", self.delivered);
+  field(3, "read", self.read);
+}
+void describe(Is<Receipts> auto& self, auto&& field) {
+  field(1, "conversation", self.conversation);
+  field(2, "receipts", self.receipts);
+}
+void describe(Is<Profile> auto& self, auto&& field) {
+  field(1, "user", self.user);
+  field(2, "display_name", self.display_name);
+  field(3, "avatar", self.avatar);
+  field(4, "custom", self.custom);
+}
+void describe(Is<ProfileChanged> auto& self, auto&& field) { field(1, "profile", self.profile); }
 void describe(Is<Signal> auto& self, auto&& field) {
-  field.body(self, UnknownSignal{}, Kind<Ephemeral>{16, "ephemeral"});
+  field.body(self, UnknownSignal{}, Kind<Ephemeral>{16, "ephemeral"}, Kind<Typing>{17, "typing"},
+             Kind<PresenceChanged>{18, "presence_changed"}, Kind<OnlineCount>{19, "online_count"},
+             Kind<Receipts>{20, "receipts"}, Kind<ProfileChanged>{21, "profile_changed"});
 }
 void describe(Is<HeadMoved> auto& self, auto&& field) {
   field(1, "conversation", self.conversation);
@@ -320,11 +366,80 @@ void describe(Is<ConversationEntry> auto& self, auto&& field) {
   field(4, "unread", self.unread);
   field(5, "unread_more", self.unread_more);
   field(6, "read", self.read);
+  field(7, "marks", self.marks);
 }
 void describe(Is<ConversationsPage> auto& self, auto&& field) {
   field(1, "conversations", self.conversations);
   field(2, "next", self.next, opaque);
 }
+
+// ---- live state
+
+void describe(Is<SetTyping> auto& self, auto&& field) {
+  field(1, "to", self.to);
+  field(2, "typing", self.typing, defaulted);
+}
+void describe(Is<SetPresence> auto& self, auto&& field) { field(1, "state", self.state, defaulted); }
+void describe(Is<GetPresence> auto& self, auto&& field) { field(1, "users", self.users); }
+void describe(Is<PresencePage> auto& self, auto&& field) { field(1, "users", self.users); }
+void describe(Is<WatchPresence> auto& self, auto&& field) {
+  field(1, "users", self.users);
+  field(2, "conversations", self.conversations);
+}
+
+void describe(Is<MarkDelivered> auto& self, auto&& field) {
+  field(1, "conversation", self.conversation);
+  field(2, "seq", self.seq);
+}
+void describe(Is<GetReceipts> auto& self, auto&& field) {
+  field(1, "conversation", self.conversation);
+  field(2, "after", self.after);
+  field(3, "limit", self.limit, defaulted);
+}
+void describe(Is<ReceiptsPage> auto& self, auto&& field) {
+  field(1, "receipts", self.receipts);
+  field(2, "next", self.next);
+}
+void describe(Is<ShareReceipts> auto& self, auto&& field) { field(1, "share", self.share, defaulted); }
+
+// ---- what is a user's own
+
+void describe(Is<Mute> auto& self, auto&& field) {
+  field(1, "conversation", self.conversation);
+  field(2, "until_ms", self.until);
+}
+void describe(Is<Pin> auto& self, auto&& field) {
+  field(1, "conversation", self.conversation);
+  field(2, "pinned", self.pinned, defaulted);
+}
+void describe(Is<Archive> auto& self, auto&& field) {
+  field(1, "conversation", self.conversation);
+  field(2, "archived", self.archived, defaulted);
+}
+void describe(Is<MarkUnread> auto& self, auto&& field) {
+  field(1, "conversation", self.conversation);
+  field(2, "unread", self.unread, defaulted);
+}
+void describe(Is<GetUnread> auto&, auto&&) {}
+void describe(Is<UnreadTotal> auto& self, auto&& field) {
+  field(1, "messages", self.messages);
+  field(2, "conversations", self.conversations);
+  field(3, "more", self.more);
+}
+void describe(Is<ListSessions> auto&, auto&&) {}
+void describe(Is<SessionInfo> auto& self, auto&& field) {
+  field(1, "session", self.session);
+  field(2, "device", self.device);
+  field(3, "since_ms", self.since);
+  field(4, "peer_address", self.peer_address);
+  field(5, "mine", self.mine);
+}
+void describe(Is<SessionsPage> auto& self, auto&& field) { field(1, "sessions", self.sessions); }
+void describe(Is<EndSessions> auto& self, auto&& field) { field(1, "sessions", self.sessions); }
+void describe(Is<SessionsEnded> auto& self, auto&& field) { field(1, "sessions", self.sessions); }
+void describe(Is<SetProfile> auto& self, auto&& field) { field(1, "profile", self.profile); }
+void describe(Is<GetProfiles> auto& self, auto&& field) { field(1, "users", self.users); }
+void describe(Is<ProfilesPage> auto& self, auto&& field) { field(1, "profiles", self.profiles); }
 
 }  // namespace protocol
 }  // namespace v1

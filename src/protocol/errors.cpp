@@ -59,6 +59,8 @@ std::string_view name(ErrorCode code) noexcept {
       return "not_ours";
     case ErrorCode::transport_failed:
       return "transport_failed";
+    case ErrorCode::gone:
+      return "gone";
   }
   return "unknown";  // of a later version
 }

@@ -41,6 +41,11 @@ void describe(Is<InboxRow> auto& self, auto&& field) {
   field(2, "batch", self.batch);
   field(3, "age", self.age);
 }
+void describe(Is<OwnSettingsRow> auto& self, auto&& field) { field(1, "hides_receipts", self.hides_receipts); }
+void describe(Is<ReceiptRow> auto& self, auto&& field) {
+  field(1, "delivered", self.delivered);
+  field(2, "read", self.read);
+}
 void describe(Is<NumberRow> auto& self, auto&& field) { field(1, "number", self.number); }
 
 namespace {
@@ -79,12 +84,20 @@ template Bytes encode_row(const KeyBlockRow&);
 template Bytes encode_row(const SourceRow&);
 template Bytes encode_row(const InboxRow&);
 template Bytes encode_row(const NumberRow&);
+template Bytes encode_row(const Marks&);
+template Bytes encode_row(const OwnSettingsRow&);
+template Bytes encode_row(const ReceiptRow&);
+template Bytes encode_row(const Profile&);
 template Result<MemberRow> decode_row(View);
 template Result<ConversationRow> decode_row(View);
 template Result<KeyBlockRow> decode_row(View);
 template Result<SourceRow> decode_row(View);
 template Result<InboxRow> decode_row(View);
 template Result<NumberRow> decode_row(View);
+template Result<Marks> decode_row(View);
+template Result<OwnSettingsRow> decode_row(View);
+template Result<ReceiptRow> decode_row(View);
+template Result<Profile> decode_row(View);
 
 }  // namespace protocol
 }  // namespace v1

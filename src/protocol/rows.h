@@ -60,8 +60,22 @@ struct InboxRow {
   std::uint64_t age{};    // engine time of it; its order among the user's conversations
 };
 
-// Table::cursors of a user, key: the conversation. Table::channels of a user, key: a conversation that is fanned out on
-// read; the seq at which that began for him. Table::engine: a number by its name.
+// Table::marks of a user's own log, key: the conversation: Marks, without its id. Table::profiles of a user, key
+// "profile": Profile, without the user.
+
+// Table::settings of a user's own log, key "own".
+struct OwnSettingsRow {
+  bool hides_receipts = false;
+};
+
+// Table::receipts, key: the user.
+struct ReceiptRow {
+  Seq delivered{}, read{};
+};
+
+// Table::channels of a user, key: a conversation that is fanned out on read; the seq at which that began for him.
+// Table::presence of a user, key "seen": when he was last here, in milliseconds since 1970. Table::engine: a number by
+// its name.
 struct NumberRow {
   std::uint64_t number{};
 };

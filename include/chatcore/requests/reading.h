@@ -57,7 +57,8 @@ struct Sync {
   std::uint32_t limit = 50;  // at most Limits::page_items
 };
 
-// Moves the caller's read cursor forward; a smaller seq changes nothing. `invalid`: beyond the head.
+// Moves the caller's read cursor forward; a smaller seq changes nothing. `invalid`: beyond the head. It is written, and
+// his other devices are told (OwnChanged), at once or within a second of the last one; a crash may lose that second.
 struct ReadCursor {
   Seq seq{};
 };
@@ -75,6 +76,7 @@ struct ConversationEntry {
   std::uint32_t unread{};    // messages of others after the read cursor, without deleted ones; up to 100
   bool unread_more = false;  // more than that
   Seq read{};                // the read cursor
+  Marks marks{};             // all that the caller has marked of it
 };
 struct ConversationsPage {
   std::vector<ConversationEntry> conversations{};  // last activity first
