@@ -61,26 +61,25 @@ Result<std::map<UserId, Receipt>> read_receipts(Storage& storage, const std::str
 
 // Runs with the receipts in memory: known(shard)[id].
 void with_receipts(Shard& shard, const ConversationId& id, Function<void(Status)> then) {
-  Known& of = known(shard)[id];
-  if (of.is_loaded) return then({});
-  of.waiting.push_back(std::move(then));
-  if (of.waiting.size() > 1) return;
+  if (known(shard)[id].is_loaded) return then({});
+  auto& waiting = known(shard)[id].waiting;
+  waiting.push_back(std::move(then));
+  if (waiting.size() > 1) return;
   shard.core().store->read(
       shard, [partition = "c:" + id.string()](Storage& storage) { return read_receipts(storage, partition); },
       [&shard, id](Result<std::map<UserId, Receipt>> all) {
         Known& of = known(shard)[id];
-        auto waiting = std::exchange(of.waiting, {});
+        auto told = std::exchange(of.waiting, {});
         of.is_loaded = static_cast<bool>(all);
         if (all) of.all = std::move(*all);
-        for (auto& then : waiting) all ? then({}) : then(all.error());
+        for (auto& each : told) all ? each({}) : each(all.error());
         if (const auto at = known(shard).find(id); at != known(shard).end() && !at->second.writes)
           known(shard).erase(at);
       });
 }
 
 void show_moved(Shard& shard, const ConversationId& id) {
-  Known& of = known(shard)[id];
-  of.shows = false;
+  known(shard)[id].shows = false;
   auto conversation = shard.conversations().get(id);
   conversation->when_ready([&shard, id, conversation](Status ready) {
     Known& of = known(shard)[id];
