@@ -24,7 +24,10 @@ using Cursors = std::map<ConversationId, Seq>;
 struct Waiting {
   struct Of {
     Cursors cursors{};
-    bool rests = false;  // some were written less than a second ago
+    bool is_empty() const { return cursors.empty() && !in_doubt; }
+
+    bool rests = false;     // some were written less than a second ago
+    bool in_doubt = false;  // nobody knows what became of the last event: another one finds out, and shows it
   };
   std::unordered_map<UserId, Of> users{};
   bool is_told_of_stop = false;
@@ -61,16 +64,19 @@ void write_soon(Shard& own, const UserId& user) {
   own.after(gathered_for, [&own, user] {
     auto& users = waiting(own).users;
     users[user].rests = false;
-    users[user].cursors.empty() ? static_cast<void>(users.erase(user)) : write_soon(own, user);
+    users[user].is_empty() ? static_cast<void>(users.erase(user)) : write_soon(own, user);
   });
 }
 
-void wait_to_be_written(Shard& own, const UserId& user, const Cursors& cursors) {
-  if (cursors.empty()) return;
-  Cursors& all = waiting(own).users[user].cursors;
-  for (const auto& [id, seq] : cursors) all[id] = std::max(all[id], seq);
+void wait_to_be_written(Shard& own, const UserId& user, const Cursors& cursors, bool in_doubt = false) {
+  if (cursors.empty() && !in_doubt) return;
+  Waiting::Of& of = waiting(own).users[user];
+  for (const auto& [id, seq] : cursors) of.cursors[id] = std::max(of.cursors[id], seq);
+  of.in_doubt = of.in_doubt || in_doubt;
   write_soon(own, user);
 }
+
+bool is_unknown(const Error& error) { return error.code == ErrorCode::unknown_outcome; }
 
 void tell_conversations(Core& core, const UserId& user, const Cursors& cursors) {
   for (const auto& [id, seq] : cursors) move_receipt(core, id, {.user = user, .delivered = seq, .read = seq});
@@ -141,8 +147,12 @@ void edit_own(Shard& own, const UserId& user, std::vector<ConversationId> named,
   own.in_order().run(order_of(user), [&own, user, named = std::move(named), edit = std::move(edit),
                                       reply = std::move(reply)](core::Task over) mutable {
     Cursors cursors;
-    if (auto& users = waiting(own).users; users.contains(user)) cursors.swap(users[user].cursors);
-    if (!edit && cursors.empty()) {
+    bool in_doubt = false;
+    if (const auto of = waiting(own).users.find(user); of != waiting(own).users.end()) {
+      cursors.swap(of->second.cursors);
+      in_doubt = of->second.in_doubt;
+    }
+    if (!edit && cursors.empty() && !in_doubt) {
       reply(Own{});
       return own.post(std::move(over));
     }
@@ -150,7 +160,7 @@ void edit_own(Shard& own, const UserId& user, std::vector<ConversationId> named,
     for (const auto& [id, seq] : cursors) {
       if (std::find(named.begin(), named.end(), id) == named.end()) named.push_back(id);
     }
-    auto found = [&own, user, cursors, asked, edit = std::move(edit), reply = std::move(reply),
+    auto found = [&own, user, cursors, in_doubt, asked, edit = std::move(edit), reply = std::move(reply),
                   over = std::move(over)](Result<Own> before) mutable {
       if (!before) {
         wait_to_be_written(own, user, cursors);
@@ -168,19 +178,20 @@ void edit_own(Shard& own, const UserId& user, std::vector<ConversationId> named,
       const OwnChanged changed = difference(*before, now);
       const bool with_settings = now.hides_receipts != before->hides_receipts;
       core::Attempt attempt{.by = {.who = Identity::host(user)}, .from = core::Attempt::From::anyone};
-      attempt.reply = [&own, user, cursors, now, asked, reply = std::move(reply),
+      attempt.reply = [&own, user, cursors, in_doubt, now, asked, reply = std::move(reply),
                        over = std::move(over)](Result<Accepted> written) mutable {
         if (written) {
+          if (in_doubt) waiting(own).users[user].in_doubt = false;
           if (!now.hides_receipts) tell_conversations(own.core(), user, cursors);
           now.marks.resize(asked);
           reply(std::move(now));
         } else {
-          wait_to_be_written(own, user, cursors);
+          wait_to_be_written(own, user, cursors, is_unknown(written.error()));
           reply(written.error());
         }
         over();
       };
-      if (changed.marks.empty() && !with_settings) return attempt.reply(Accepted{});
+      if (changed.marks.empty() && !with_settings && !in_doubt) return attempt.reply(Accepted{});
       auto log = own.conversations().get(own_log_of(user));
       log->change(std::move(attempt), [log, user, changed, with_settings](core::Draft& draft) {
         return fill(draft, user, changed, with_settings);

@@ -429,8 +429,9 @@ void Device::mark_read(const Op& op) {
   if (highest == 0) return;
   const Seq seq = highest - op.n % std::min<Seq>(highest, 3);
   world_.truth.read_to(user_, id->string(), seq, false);
-  ask(MarkRead{*id, seq}, [this, id = *id, seq](Result<ReadCursor> cursor) {
-    if (cursor) world_.truth.read_to(user_, id.string(), seq, true);
+  ask(MarkRead{*id, seq}, [this, id = *id, seq, crashes = world_.truth.crashes](Result<ReadCursor> cursor) {
+    // An answer may still be on its way when its server has gone.
+    if (cursor && crashes == world_.truth.crashes) world_.truth.read_to(user_, id.string(), seq, true);
   });
 }
 

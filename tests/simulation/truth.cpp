@@ -404,6 +404,7 @@ void Truth::read_to(const UserId& user, const std::string& conversation, Seq seq
 
 // A crash may lose what was read in the last second: from then on only what his own log holds is sure.
 void Truth::server_crashed() {
+  ++crashes;
   for (auto& [key, cursor] : cursors_) {
     const auto marked = marks_of(key.first);
     const auto found = marked.find(key.second);

@@ -72,6 +72,7 @@ class Truth {
   void refused(Attempt&, const Error&);
   void power_was_lost();
   void server_crashed();
+  unsigned crashes = 0;
   void power_was_lost(Watch&) const;
 
   // ---- what a device sees
