@@ -162,7 +162,7 @@ TEST_CASE("Where the store takes nothing cursors wait, and marks are refused") {
   server.store->next({SharedStorage::Fate::unknown_done});
   CHECK(server.ask("alice", Pin{room}).error().code == ErrorCode::unknown_outcome);
   CHECK(marks_of(server.ask("alice", Pin{room})) == "room read 2 pinned");
-  CHECK(own_log(server, "alice") == Lines{"room read 2", "room read 2 pinned"});
+  CHECK(own_log(server, "alice") == Lines{"room read 2", "room read 2 pinned", "shares"});  // what found it out
 }
 
 TEST_CASE("A user's own log is his alone, and holds what he marks and nothing else") {

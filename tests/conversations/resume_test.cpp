@@ -43,12 +43,15 @@ TEST_CASE("A checkpoint of another life of the store gets a reset") {
 }
 
 TEST_CASE("Who is told to start again, and goes at once, is not told so a second time") {
-  Server before, server;
-  Person stranger(before, "bob");
-  before.settle();
-  (void)stranger.takes();
-  std::optional<Checkpoint> place = stranger.checkpoint();
-  for (const char* told : {"reset", "nothing"}) {
+  Server server;
+  std::optional<Checkpoint> place = [&] {
+    Person bob(server, "bob");
+    (void)bob.takes();
+    return bob.checkpoint();
+  }();
+  server.store->epoch = "second";
+  server.restart();
+  for (const std::string told : {"reset", "nothing"}) {
     Session bob = server.engine().open_session({.identity = {.user = user("bob")}, .resume = place});
     server.settle();
     const auto push = bob.take();
