@@ -77,7 +77,6 @@ class Chat {
   void members(const Words&, const std::string& rest);
   void members_after(const chatcore::ConversationId&, const chatcore::UserId& after);
   void to(const Words&, const std::string& rest);
-  // live.cpp
   void typing(const Words&, const std::string& rest);
   void who(const Words&, const std::string& rest);
   void away(const Words&, const std::string& rest);
@@ -94,7 +93,6 @@ class Chat {
   void end_sessions(const Words&, const std::string& rest);
   void profile(const Words&, const std::string& rest);
   void whois(const Words&, const std::string& rest);
-  // commands.cpp
   void wait_pushes(const Words&, const std::string& rest);
   void status(const Words&, const std::string& rest);
   void help(const Words&, const std::string& rest);
