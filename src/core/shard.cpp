@@ -269,6 +269,7 @@ void Shard::drop_all() {
     std::lock_guard lock(mutex_);
     dropped_ = true;
     arrived.swap(arrived_);
+    has_arrived_ = false;
   }
   arrived.clear();
   std::exchange(tasks_, {}).clear();
@@ -285,6 +286,9 @@ void Shard::drop_all() {
   in_order_.clear();
   before_stop_.clear();
   states_.clear();
+  local_ = 0;
+  submitted_ = false;
+  finished_ = told_finished_;
 }
 
 }  // namespace core

@@ -69,10 +69,6 @@ Status EngineCore::stop(std::chrono::milliseconds time) {
     finish_when_ended_ = running_ != 0;
   }
   if (finish_now) finish();
-  if (polls) {
-    poller_ = std::thread::id();
-    polling_.unlock();
-  }
   {
     std::lock_guard lock(mutex_);
     if (!storage_ended) {
@@ -82,6 +78,10 @@ Status EngineCore::stop(std::chrono::milliseconds time) {
     }
     stopped_ = true;
     ended_.notify_all();
+  }
+  if (polls) {  // not before: whoever polls next must see that there is nothing left
+    poller_ = std::thread::id();
+    polling_.unlock();
   }
   if (left && !finish_now) {
     left_polling_ = true;
