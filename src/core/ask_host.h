@@ -10,8 +10,8 @@ namespace chatcore {
 inline namespace v1 {
 namespace core {
 
-// A question to the host's table of members: `ask` is given a completion for his code. `then` runs once, later, on the
-// shard, with the first answer, with `cancelled` where it is dropped, or with `timeout`.
+// A question to the host, about members or profiles: `ask` is given a completion for his code. `then` runs once, later,
+// on the shard, with the first answer, with `cancelled` where it is dropped, or with `timeout`.
 template <class T, class Ask, class Then>
 void ask_host(Shard& shard, Ask ask, Then then) {
   auto done = std::make_shared<Done<T>>(first_completion<T>(
@@ -20,7 +20,7 @@ void ask_host(Shard& shard, Ask ask, Then then) {
       }));
   shard.after(shard.core().membership_deadline, [late = std::weak_ptr<Done<T>>(done)] {
     if (const auto still = late.lock()) {
-      (*still)(Error{ErrorCode::timeout, "the host's table of members did not answer in time: retry", {}});
+      (*still)(Error{ErrorCode::timeout, "the host did not answer in time: retry", {}});
     }
   });
   guarded(shard.core(), [&] { ask([done](Result<T> result) { (*done)(std::move(result)); }); });

@@ -378,7 +378,11 @@ void EngineCore::membership_changed(const UserId& user) {
   home.post([&hub = home.hub(), user, since] { hub.membership_changed(user, since); });
 }
 
-void EngineCore::profile_changed(const UserId&) {}
+void EngineCore::profile_changed(const UserId& user) {
+  if (!core_->profiles || user.empty() || core_->stopping) return;
+  core::Shard& home = core_->home(user);
+  home.post([&home, user] { features::show_host_profile(home, user); });
+}
 
 void EngineCore::read_feed(std::uint64_t after, std::uint32_t limit, std::chrono::milliseconds wait,
                            Done<FeedEvents> done) {

@@ -21,8 +21,6 @@ UNFINISHED(check_mark_unread, MarkUnread, mark_unread)
 UNFINISHED(check_unread, GetUnread, get_unread)
 UNFINISHED(check_list_sessions, ListSessions, list_sessions)
 UNFINISHED(check_end_sessions, EndSessions, end_sessions)
-UNFINISHED(check_set_profile, SetProfile, set_profile)
-UNFINISHED(check_get_profiles, GetProfiles, get_profiles)
 
 }  // namespace features
 }  // namespace v1
