@@ -56,11 +56,11 @@ Result<ProfilesPage> read_profiles(Storage& storage, const std::vector<UserId>& 
 }
 
 // What the host gave, in the order asked for: what the limits do not allow is as if he had left it out.
-ProfilesPage in_order_of(const Core& core, const std::vector<UserId>& users, std::vector<Profile> given) {
+ProfilesPage in_order_of(const Core& core, const std::vector<UserId>& users, const std::vector<Profile>& given) {
   std::unordered_map<UserId, Profile> known;
-  for (Profile& profile : given) {
+  for (const Profile& profile : given) {
     if (check_values(core.limits, profile)) {
-      known.insert_or_assign(UserId(profile.user), std::move(profile));
+      known.insert_or_assign(profile.user, profile);
     } else {
       core.log(LogLevel::warning, "a profile of the host's is over the limits, or not UTF-8: " + profile.user.string());
     }
@@ -77,8 +77,8 @@ void ask_for_profiles(Shard& shard, std::vector<UserId> users, core::Reply<Profi
   const Core& core = shard.core();
   core::ask_host<std::vector<Profile>>(
       shard, [&](auto done) { core.profiles(users, std::move(done)); },
-      [&core, users, reply = std::move(reply)](Result<std::vector<Profile>> given) mutable {
-        if (given) return reply(in_order_of(core, users, std::move(*given)));
+      [&core, users, reply = std::move(reply)](const Result<std::vector<Profile>>& given) mutable {
+        if (given) return reply(in_order_of(core, users, *given));
         const bool is_dropped = given.error().code == ErrorCode::cancelled;
         reply(is_dropped ? Error{ErrorCode::storage_unavailable, "the host did not say the profiles: retry", {}}
                          : given.error());
