@@ -142,7 +142,7 @@ void Chat::take_answers() {
 void Chat::take_pushes() {
   while (auto push = client_->take()) {
     std::puts(line_of(*push).c_str());
-    ++pushes_;
+    if (!is_live_state(*push)) ++pushes_;
     if (push->as<Closed>()) quit_ = failed_ = true;
   }
   save_checkpoint();

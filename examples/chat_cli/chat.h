@@ -77,6 +77,22 @@ class Chat {
   void members(const Words&, const std::string& rest);
   void members_after(const chatcore::ConversationId&, const chatcore::UserId& after);
   void to(const Words&, const std::string& rest);
+  void typing(const Words&, const std::string& rest);
+  void who(const Words&, const std::string& rest);
+  void away(const Words&, const std::string& rest);
+  void receipts_after(const chatcore::ConversationId&, const chatcore::UserId& after);
+  void share_receipts(const Words&, const std::string& rest);
+  void mute(const Words&, const std::string& rest);
+  void mute_until(chatcore::TimePoint);
+  void unmute(const Words&, const std::string& rest);
+  void pin(const Words&, const std::string& rest);
+  void archive(const Words&, const std::string& rest);
+  void mark_unread(const Words&, const std::string& rest);
+  void badge(const Words&, const std::string& rest);
+  void devices(const Words&, const std::string& rest);
+  void end_sessions(const Words&, const std::string& rest);
+  void profile(const Words&, const std::string& rest);
+  void whois(const Words&, const std::string& rest);
   void wait_pushes(const Words&, const std::string& rest);
   void status(const Words&, const std::string& rest);
   void help(const Words&, const std::string& rest);
@@ -94,6 +110,8 @@ class Chat {
   }
   template <chatcore::Request R>
   void change(R request);  // ask, and print what was accepted
+  template <chatcore::Request R>
+  void mark(R request);  // ask, of the target, and print its marks
   void fail(const std::string& what);
 
   ChatOptions options_;
@@ -101,7 +119,7 @@ class Chat {
   std::string input_;
   bool interactive_, end_of_input_ = false, quit_ = false, failed_ = false, connected_ = false;
   unsigned sends_ = 0, commands_ = 0;                              // not answered yet
-  std::uint64_t pushes_ = 0, waited_ = 0;                          // received; of these, used up by /wait
+  std::uint64_t pushes_ = 0, waited_ = 0;                          // received, no live state; used up by /wait
   std::uint64_t wait_until_ = 0;                                   // /wait: go on at so many pushes
   std::optional<std::chrono::steady_clock::time_point> deadline_;  // of /wait, and of the end
   std::string no_connection_;                                      // why there is none, as it was said last

@@ -18,12 +18,17 @@ const char* const output_help =
     "  [CONVERSATION #SEQ] * USER edited #N: TEXT\n"
     "  [CONVERSATION #SEQ] * USER deleted #N\n"
     "  [CONVERSATION #SEQ] * USER joined | left | added U, U | removed U | made U admin | changed the settings: TITLE\n"
+    "  [CONVERSATION #SEQ] * USER marked CONVERSATION read #N muted pinned archived unread; ...   on another device\n"
     "  [CONVERSATION ~] USER: TEXT               from /ephemeral\n"
+    "  [CONVERSATION ~] * typing: USER, USER | nobody\n"
+    "  [CONVERSATION ~] * USER received #N, read #N; ...\n"
+    "  [CONVERSATION ~] * here: N                of a conversation that is too large for /who\n"
+    "  * USER online | away | offline, last seen TIME; ...   and * USER is NAME, after /who\n"
     "  [CONVERSATION #SEQ] ! not shown; /sync    there is more up to SEQ\n"
     "  ! reset: ... and ! closed: CODE: MESSAGE\n"
     "  sent [CONVERSATION #SEQ] DURABILITY       your message is stored; \"duplicate\" behind it where it was already\n"
     "  ok ...                                    a command is done\n"
-    "  history ..., sync ..., list ..., member ... lines of those commands\n"
+    "  history ..., sync ..., list ..., member ..., here ..., receipt ..., session ..., profile ... lines of commands\n"
     "  error: CODE: MESSAGE\n";
 
 bool parse(const std::string& text, chatcore::Endpoint& to) {

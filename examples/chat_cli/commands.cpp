@@ -4,37 +4,17 @@
 #include <sstream>
 
 #include "chat.h"
+#include "words.h"
 
 using namespace chatcore;
 
 namespace {
-
-const char* const no_target = "no target: /to @USER or /to CONVERSATION first";
 
 std::vector<std::string> words_of(const std::string& text) {
   std::istringstream in(text);
   std::vector<std::string> words;
   for (std::string word; in >> word;) words.push_back(word);
   return words;
-}
-
-std::optional<std::uint64_t> number_of(const std::vector<std::string>& words, std::size_t index) {
-  if (index >= words.size()) return std::nullopt;
-  const std::string& text = words[index];
-  std::uint64_t number = 0;
-  const auto [end, wrong] = std::from_chars(text.data(), text.data() + text.size(), number);
-  if (wrong != std::errc() || end != text.data() + text.size()) return std::nullopt;
-  return number;
-}
-
-std::optional<std::vector<UserId>> users_of(const std::vector<std::string>& words, std::size_t first) {
-  std::vector<UserId> users;
-  for (std::size_t i = first; i < words.size(); ++i) {
-    auto user = UserId::make(words[i]);
-    if (!user) return std::nullopt;
-    users.push_back(*user);
-  }
-  return users;
 }
 
 std::optional<Role> role_of(const std::string& text) {
@@ -56,6 +36,25 @@ std::string behind_first(const std::string& text) {
 
 }  // namespace
 
+std::optional<std::uint64_t> number_of(const std::vector<std::string>& words, std::size_t index) {
+  if (index >= words.size()) return std::nullopt;
+  const std::string& text = words[index];
+  std::uint64_t number = 0;
+  const auto [end, wrong] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (wrong != std::errc() || end != text.data() + text.size()) return std::nullopt;
+  return number;
+}
+
+std::optional<std::vector<UserId>> users_of(const std::vector<std::string>& words, std::size_t first) {
+  std::vector<UserId> users;
+  for (std::size_t i = first; i < words.size(); ++i) {
+    auto user = UserId::make(words[i]);
+    if (!user) return std::nullopt;
+    users.push_back(*user);
+  }
+  return users;
+}
+
 // One row a command: a new one is a row and a method.
 struct Chat::Command {
   const char *name, *usage, *help;
@@ -69,7 +68,7 @@ const Chat::Command Chat::commands[] = {
     {"key", "KEY TEXT", "send with this idempotency key: a repeat gets the first answer", &Chat::send_with_key},
     {"history", "[N]", "the newest N messages (20), oldest first", &Chat::history},
     {"sync", "SEQ", "everything after SEQ, changes too", &Chat::sync},
-    {"read", "SEQ", "mark as read up to SEQ", &Chat::mark_read},
+    {"read", "[SEQ]", "mark as read up to SEQ; without it: who has read up to where", &Chat::mark_read},
     {"list", "", "your conversations", &Chat::list},
     {"create", "TITLE [USER...]", "a group; it becomes the target", &Chat::create},
     {"add", "USER...", "to the group", &Chat::add},
@@ -79,7 +78,21 @@ const Chat::Command Chat::commands[] = {
     {"join", "CONVERSATION", "enter an open group; it becomes the target", &Chat::join},
     {"leave", "", "leave the group", &Chat::leave},
     {"members", "", "who is in it", &Chat::members},
-    {"wait", "N [SECONDS]", "go on once N more pushes have come (30 s)", &Chat::wait_pushes},
+    {"typing", "[no]", "say that you type, or have stopped", &Chat::typing},
+    {"who", "", "who of its members is here; from then on you are told who comes and goes", &Chat::who},
+    {"away", "[no]", "say that you are away, or here again", &Chat::away},
+    {"mute", "[MINUTES]", "no notifications; without MINUTES: until /unmute", &Chat::mute},
+    {"unmute", "", "notifications again", &Chat::unmute},
+    {"pin", "[no]", "at the top of your list, or not", &Chat::pin},
+    {"archive", "[no]", "put it away, or take it out again", &Chat::archive},
+    {"unread", "[no]", "show it as unread, or not", &Chat::mark_unread},
+    {"badge", "", "how much is unread in all", &Chat::badge},
+    {"receipts", "yes|no", "whether others see what you have read", &Chat::share_receipts},
+    {"devices", "", "where you are logged in", &Chat::devices},
+    {"end", "[SESSION...]", "log out there; without SESSION: everywhere but here", &Chat::end_sessions},
+    {"profile", "NAME", "how others see you", &Chat::profile},
+    {"whois", "USER...", "how they are to be shown", &Chat::whois},
+    {"wait", "N [SECONDS]", "go on once N more events have come (30 s)", &Chat::wait_pushes},
     {"status", "", "the connection, and what is under way", &Chat::status},
     {"help", "", "this list", &Chat::help},
     {"quit", "", "leave", &Chat::quit},
@@ -172,8 +185,9 @@ void Chat::sync_after(const ConversationId& id, Seq after) {
 }
 
 void Chat::mark_read(const Words& words, const std::string&) {
+  if (words.empty()) return with_conversation([this](const ConversationId& id) { receipts_after(id, {}); });
   const auto seq = number_of(words, 0);
-  if (!seq) return fail("/read SEQ");
+  if (!seq) return fail("/read [SEQ]");
   with_conversation([this, seq = *seq](const ConversationId& id) {
     ask(MarkRead{.conversation = id, .seq = seq},
         [](ReadCursor cursor) { std::printf("ok read up to #%llu\n", static_cast<unsigned long long>(cursor.seq)); });

@@ -1,6 +1,7 @@
 #include "format.h"
 
 #include <cstdio>
+#include <ctime>
 
 using namespace chatcore;
 
@@ -31,6 +32,49 @@ std::string list_of(const std::vector<UserId>& users) {
   return line;
 }
 
+std::string time_of(TimePoint at) {
+  const std::time_t seconds = std::chrono::system_clock::to_time_t(at);
+  std::tm utc{};
+  char text[32] = "?";
+  if (gmtime_r(&seconds, &utc)) std::strftime(text, sizeof text, "%Y-%m-%d %H:%M:%SZ", &utc);
+  return text;
+}
+
+std::string_view word_of(PresenceState state) {
+  if (state == PresenceState::online) return "online";
+  return state == PresenceState::away ? "away" : "offline";
+}
+
+std::string flags_of(const Marks& marks) {
+  std::string line;
+  if (marks.muted_until == TimePoint::max()) {
+    line += " muted";
+  } else if (marks.muted_until != TimePoint()) {
+    line += " muted until " + time_of(marks.muted_until);
+  }
+  if (marks.pinned) line += " pinned";
+  if (marks.archived) line += " archived";
+  if (marks.unread) line += " unread";
+  return line;
+}
+
+template <class T>
+std::string lines_of(const std::vector<T>& all) {
+  std::string line;
+  for (const T& each : all) line += (line.empty() ? "" : "; ") + line_of(each);
+  return line;
+}
+
+std::string happened(const OwnChanged& own) {
+  return "marked " + (own.marks.empty() ? "nothing" : lines_of(own.marks)) +
+         (own.hides_receipts ? "; hides receipts" : "");
+}
+
+// A line that begins with a conversation and is no event.
+std::string live(const ConversationId& conversation, const std::string& text) {
+  return "[" + conversation.string() + " ~] " + text;
+}
+
 std::string happened(const Event& event, const MembersChanged& changed) {
   const auto only_sender = [&](const std::vector<UserId>& users) {
     return users.size() == 1 && users.front() == event.sender;
@@ -53,6 +97,7 @@ std::string happened(const Event& event) {
   if (const auto* settings = event.as<SettingsChanged>()) {
     return "changed the settings: " + escaped(settings->settings.title);
   }
+  if (const auto* own = event.as<OwnChanged>()) return happened(*own);
   const auto* unknown = event.as<UnknownEvent>();
   return "did something this version does not know (" + std::to_string(unknown ? unknown->type : 0) + ")";
 }
@@ -88,8 +133,17 @@ std::string line_of(const Event& event) {
 std::string line_of(const Push& push) {
   if (const Event* event = push.event()) return line_of(*event);
   if (const auto* shown = push.as<Ephemeral>()) {
-    return "[" + shown->conversation.string() + " ~] " + who(shown->sender) + ": " + text_of(shown->content);
+    return live(shown->conversation, who(shown->sender) + ": " + text_of(shown->content));
   }
+  if (const auto* typing = push.as<Typing>()) {
+    return live(typing->conversation, "* typing: " + (typing->users.empty() ? "nobody" : list_of(typing->users)));
+  }
+  if (const auto* count = push.as<OnlineCount>()) {
+    return live(count->conversation, "* here: " + std::to_string(count->online));
+  }
+  if (const auto* moved = push.as<Receipts>()) return live(moved->conversation, "* " + lines_of(moved->receipts));
+  if (const auto* presence = push.as<PresenceChanged>()) return "* " + lines_of(presence->users);
+  if (const auto* changed = push.as<ProfileChanged>()) return "* " + line_of(changed->profile);
   if (const auto* moved = push.as<HeadMoved>()) return place(moved->conversation, moved->head) + "! not shown; /sync";
   if (push.as<Reset>()) return "! reset: start again from /list";
   if (const auto* closed = push.as<Closed>()) return "! closed: " + line_of(closed->why);
@@ -107,9 +161,42 @@ std::string line_of(const ConversationEntry& entry) {
   std::string line = entry.info.conversation.string() + " unread " + std::to_string(entry.unread) +
                      (entry.unread_more ? "+" : "") + " head " + std::to_string(entry.info.head) + " ";
   line += entry.info.kind == ConversationKind::direct ? "@" + who(entry.info.peer) : escaped(entry.info.settings.title);
+  if (const std::string flags = flags_of(entry.marks); !flags.empty()) line += " (" + flags.substr(1) + ")";
   if (entry.last) line += " | " + line_of(*entry.last);
   return line;
 }
+
+std::string line_of(const Marks& marks) {
+  return marks.conversation.string() + " read #" + std::to_string(marks.read) + flags_of(marks);
+}
+
+std::string line_of(const Presence& presence) {
+  std::string line = who(presence.user) + " " + std::string(word_of(presence.state));
+  if (presence.last_seen != TimePoint()) line += ", last seen " + time_of(presence.last_seen);
+  return line;
+}
+
+std::string line_of(const Receipt& receipt) {
+  return who(receipt.user) + " received #" + std::to_string(receipt.delivered) + ", read #" +
+         std::to_string(receipt.read);
+}
+
+std::string line_of(const Profile& profile) {
+  const bool any = !profile.display_name.empty() || !profile.avatar.empty() || !profile.custom.empty();
+  std::string line = who(profile.user) + (any ? " is " + escaped(profile.display_name) : " has no profile");
+  if (!profile.avatar.empty()) line += ", avatar " + escaped(profile.avatar);
+  for (const auto& [key, value] : profile.custom) line += ", " + escaped(key) + "=" + escaped(value);
+  return line;
+}
+
+std::string line_of(const SessionInfo& session) {
+  std::string line = escaped(session.session) + " " + (session.device.empty() ? "-" : escaped(session.device.view())) +
+                     " since " + time_of(session.since);
+  if (!session.peer_address.empty()) line += " from " + escaped(session.peer_address);
+  return line + (session.mine ? ", this one" : "");
+}
+
+bool is_live_state(const Push& push) { return std::get_if<Signal>(&push) && !push.as<Ephemeral>(); }
 
 std::string line_of(const Error& error) { return std::string(name(error.code)) + ": " + escaped(error.message); }
 

@@ -36,6 +36,9 @@ class Demo {
   Status send(Player&, const Step&);
   Status acknowledged(const Step&, Seq, const Result<Accepted>&, bool repeat = false);
   Status receive(Player&, const Step&);
+  Status see(Player&, const Step&);
+  std::string ask_for(Player&, const std::string& topic);
+  Status live_step(Player&, const Step&);
   void check(Player&);
 
   Result<ConversationId> id_of(const Step&) const;
@@ -63,6 +66,15 @@ std::vector<Member> members_of(const Step& step) {
   std::vector<Member> members;
   for (const UserId& user : users_of(step.with)) members.push_back({.user = user});
   return members;
+}
+
+bool is_one_of(std::string_view word, std::initializer_list<std::string_view> words) {
+  return std::find(words.begin(), words.end(), word) != words.end();
+}
+
+template <class T>
+Status status_of(const Result<T>& result) {
+  return result ? Status() : Status(result.error());
 }
 
 void Demo::play(const std::vector<Step>& steps) {
@@ -94,6 +106,8 @@ Status Demo::do_step(const Step& step) {
   if (step.verb == "receives") return receive(who, step);
   if (!who.is_here()) return Error{ErrorCode::invalid, "is not connected"};
   if (step.verb == "disconnects") return who.disconnect();
+  if (step.verb == "sees") return see(who, step);
+  if (is_one_of(step.verb, {"is", "ends", "calls", "watches", "types", "reads", "mutes"})) return live_step(who, step);
   if (step.verb == "sends" || step.verb == "repeats" || step.verb == "queues") return send(who, step);
   if (step.verb == "awaits") {
     for (Seq seq = step.first; seq <= step.last; ++seq) {
@@ -178,6 +192,70 @@ Status Demo::receive(Player& who, const Step& step) {
     }
   }
   return {};
+}
+
+Status Demo::live_step(Player& who, const Step& step) {
+  const auto deadline = step_deadline();
+  if (step.verb == "is") {
+    if (step.conversation == "ended") return who.wait_for_end(deadline);
+    const PresenceState state = step.conversation == "online" ? PresenceState::online
+                                : step.conversation == "away" ? PresenceState::away
+                                                              : PresenceState::offline;
+    return status_of(who.ask(SetPresence{state}, deadline));
+  }
+  if (step.verb == "calls") return status_of(who.ask(SetProfile{{.display_name = step.says}}, deadline));
+  if (step.verb == "ends") {
+    const auto page = who.ask(ListSessions{}, deadline);
+    if (!page) return page.error();
+    EndSessions request;
+    for (const SessionInfo& each : page->sessions) {
+      if (each.device.view() == step.conversation) request.sessions.push_back(each.session);
+    }
+    if (request.sessions.empty()) return Error{ErrorCode::invalid, "has no such device"};
+    return status_of(who.ask(std::move(request), deadline));
+  }
+  const auto id = id_of(step);
+  if (!id) return id.error();
+  if (step.verb == "watches") return status_of(who.ask(WatchPresence{.conversations = {*id}}, deadline));
+  if (step.verb == "types") return status_of(who.ask(SetTyping{.to = *id}, deadline));
+  if (step.verb == "mutes") return status_of(who.ask(Mute{*id, TimePoint::max()}, deadline));
+  const auto cursor = who.ask(MarkRead{*id, step.first}, deadline);
+  if (!cursor) return cursor.error();
+  if (cursor->seq == step.first) return {};
+  return Error{ErrorCode::invalid, "has read up to #" + std::to_string(cursor->seq)};
+}
+
+// What is pushed, or else asked for, until it is as the script says.
+Status Demo::see(Player& who, const Step& step) {
+  const auto deadline = step_deadline();
+  std::string topic = step.conversation, seen;
+  if (is_one_of(topic, {"unread", "devices"})) {
+    while ((seen = ask_for(who, topic)) != step.says && std::chrono::steady_clock::now() < deadline) {
+      std::this_thread::sleep_for(50ms);
+    }
+  } else {
+    const std::size_t first = topic.find(' ');
+    const auto named = conversations_.find(topic.substr(0, first));
+    if (first != std::string::npos && named != conversations_.end()) {
+      topic = named->second.string() + topic.substr(first);
+    }
+    seen = who.see(topic, step.says, deadline);
+  }
+  if (seen == step.says) return {};
+  return Error{ErrorCode::timeout, "sees " + (seen.empty() ? "nothing" : seen)};
+}
+
+std::string Demo::ask_for(Player& who, const std::string& topic) {
+  if (topic == "unread") {
+    const auto total = who.ask(GetUnread{}, step_deadline());
+    if (!total) return total.error().message;
+    return std::to_string(total->messages) + " in " + std::to_string(total->conversations);
+  }
+  const auto page = who.ask(ListSessions{}, step_deadline());
+  if (!page) return page.error().message;
+  std::string devices;
+  for (const SessionInfo& each : page->sessions) devices += (devices.empty() ? "" : " ") + each.device.string();
+  return devices;
 }
 
 // Once, in order, and nothing else.

@@ -53,6 +53,10 @@ bool parse(Step& step) {
   if (!(in >> step.who >> step.verb)) return false;
   if (step.who == "server") return step.verb == "starts" || step.text == "server is killed";
   if (step.verb == "connects" || step.verb == "disconnects") return true;
+  if (step.verb == "is" || step.verb == "ends" || step.verb == "watches" || step.verb == "types" ||
+      step.verb == "mutes") {
+    return static_cast<bool>(in >> step.conversation);
+  }
   std::string seqs;
   if (step.verb == "receives") {
     in >> step.conversation >> seqs >> std::ws;
@@ -61,6 +65,13 @@ bool parse(Step& step) {
   }
   const std::size_t colon = step.text.find(": ");
   if (colon != std::string::npos) step.says = step.text.substr(colon + 2);
+  if (step.verb == "sees" || step.verb == "calls") {
+    in >> std::ws;
+    const auto at = static_cast<std::size_t>(in.tellg());
+    if (colon == std::string::npos || colon < at) return false;
+    step.conversation = step.text.substr(at, colon - at);
+    return true;
+  }
   std::istringstream options(step.text.substr(0, colon));
   std::vector<std::string> words;
   for (std::string word; options >> word;) words.push_back(word);

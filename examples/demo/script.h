@@ -10,7 +10,7 @@
 struct Step {
   int line = 0;
   std::string text;                     // as it stands there
-  std::string who, verb, conversation;  // "server" is one, too
+  std::string who, verb, conversation;  // "server" is one, too; a conversation, or whatever stands in its place
   chatcore::Seq first = 0, last = 0;    // #N..M
   chatcore::Seq target = 0;             // of #T
   std::string peer, key;                // to @PEER, key KEY

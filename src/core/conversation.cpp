@@ -341,6 +341,9 @@ void Conversation::check_member(Attempt attempt, Apply apply) {
         return refuse(attempt, {ErrorCode::forbidden, "you are no longer in this conversation", {}});
       }
     }
+    if (assigned_.kind == ConversationKind::own) {
+      return refuse(attempt, {ErrorCode::forbidden, "a user's own log holds what he marks, and nothing else", {}});
+    }
   }
   admit(std::move(attempt), std::move(apply));
 }

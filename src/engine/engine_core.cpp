@@ -329,7 +329,7 @@ PollResult EngineCore::poll(std::chrono::microseconds budget) {
   if (poller_ == std::this_thread::get_id()) return {};  // in a callback
   const auto keep = shared_from_this();                  // where it hangs in the host's code past the end of stop()
   std::unique_lock lock(polling_, std::try_to_lock);
-  if (!lock) return {};  // another thread polls
+  if (!lock || stopped_) return {};  // another thread polls, or has stopped it
   poller_ = std::this_thread::get_id();
   const PollResult result = loops_.front()->poll(budget);
   poller_ = std::thread::id();
@@ -342,7 +342,7 @@ void EngineCore::run() {
   if (thread_count_ == 0) {
     const auto keep = shared_from_this();
     std::unique_lock lock(polling_, std::try_to_lock);
-    if (!lock) return;
+    if (!lock || stopped_) return;
     poller_ = std::this_thread::get_id();
     loops_.front()->on_idle_wake(nullptr);
     loops_.front()->run();

@@ -350,6 +350,22 @@ TEST_CASE("every request can be made") {
   round_trip(alice, Sync{.conversation = general});
   round_trip(alice, MarkRead{.conversation = general, .seq = 1});
   round_trip(alice, ListConversations{});
+  round_trip(alice, SetTyping{.to = general});
+  round_trip(alice, SetPresence{.state = PresenceState::away});
+  round_trip(alice, GetPresence{.users = {"bob"}}, PresencePage{.users = {{"bob", PresenceState::online, {}}}});
+  round_trip(alice, WatchPresence{.users = {"bob"}, .conversations = {general}});
+  round_trip(alice, MarkDelivered{.conversation = general, .seq = 1});
+  round_trip(alice, GetReceipts{.conversation = general}, ReceiptsPage{.receipts = {{"bob", 2, 1}}});
+  round_trip(alice, ShareReceipts{.share = false});
+  round_trip(alice, Mute{.conversation = general, .until = TimePoint::max()}, Marks{.conversation = general});
+  round_trip(alice, Pin{.conversation = general}, Marks{.conversation = general, .pinned = true});
+  round_trip(alice, Archive{.conversation = general}, Marks{.conversation = general, .archived = true});
+  round_trip(alice, MarkUnread{.conversation = general}, Marks{.conversation = general, .unread = true});
+  round_trip(alice, GetUnread{}, UnreadTotal{.messages = 3, .conversations = 1});
+  round_trip(alice, ListSessions{}, SessionsPage{.sessions = {{.session = "1", .mine = true}}});
+  round_trip(alice, EndSessions{.sessions = {"2"}}, SessionsEnded{.sessions = 1});
+  round_trip(alice, SetProfile{.profile = {.display_name = "Alice"}});
+  round_trip(alice, GetProfiles{.users = {"bob"}}, ProfilesPage{.profiles = {{.user = "bob"}}});
 }
 
 }  // namespace chatcore::client_tests

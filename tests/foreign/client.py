@@ -120,10 +120,11 @@ class Request:
 class Client:
     """One session of a user, over as many connections as it takes. on_event(event) gets what others did."""
 
-    def __init__(self, loop, address, token, on_event, state=None):
+    def __init__(self, loop, address, token, on_event, state=None, device=""):
         state = state or {"seen": {}, "checkpoint": "", "epoch": ""}
-        self.loop, self.address, self.token, self.on_event = loop, address, token, on_event
+        self.loop, self.address, self.token, self.on_event, self.device = loop, address, token, on_event, device
         self.on_reset = lambda: None
+        self.on_signal = lambda signal: None
         self.delivery = Delivery(self._show, self._sync, dict(state["seen"]), bytes.fromhex(state["checkpoint"]))
         self.epoch = state["epoch"]
         self.info = None  # LoggedIn, while there is a session
@@ -159,7 +160,7 @@ class Client:
 
     def _connect(self):
         self._link = link = Link(self.loop.selector, self.address, self._frame, self._ended)
-        login = {"version": 1, "token": self.token}
+        login = {"version": 1, "token": self.token, "device": self.device}
         if self.delivery.checkpoint:
             login["resume"] = self.delivery.checkpoint
         self._send(Request("Login", login, self._logged_in))
@@ -221,6 +222,8 @@ class Client:
             self._answer(frame)
         elif frame["event"] is not None:
             self.delivery.on_event(frame["event"])
+        elif frame["signal"] is not None:
+            self.on_signal(frame["signal"])
         elif frame["head_moved"] is not None:
             self.delivery.on_head_moved(frame["head_moved"])
         elif frame["checkpoint"]:

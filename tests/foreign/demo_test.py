@@ -21,6 +21,7 @@ from client import Client, Loop
 
 STEP = 10  # s, for a step, as the head of the script says
 WHOLE = 55  # s, for everything
+STATES = ["", "offline", "away", "online"]
 HEARTBEAT = 1500  # ms: short, so that heartbeats matter here
 SCRIPT = pathlib.Path(__file__).resolve().parents[2] / "examples" / "demo" / "script.txt"
 
@@ -76,12 +77,13 @@ class Player:
         self.server, self.loop = server, loop
         self.clients, self.states, self.ids, self.queued = {}, {}, {}, {}
         self.received, self.expected, self.wrong = {}, {}, []
+        self.live = {}  # (user, topic) -> what he was told last
 
     def play(self, text):
         verbs = [(re.compile(pattern), function) for pattern, function in (
             (r"server starts", self.starts),
             (r"server is killed", self.is_killed),
-            (r"(\w+) connects", self.connects),
+            (r"([\w@]+) connects", self.connects),
             (r"(\w+) disconnects", self.disconnects),
             (r"(\w+) (?:sends|(repeats)) (\w+)(?: to @(\w+))? #(\d+)(?: key (\S+))?: (.*)", self.sends),
             (r"(\w+) queues (\w+) #(\d+)\.\.(\d+): (.*)", self.queues),
@@ -90,7 +92,17 @@ class Player:
             (r"(\w+) adds (\w+) with (\w+) #(\d+)", self.adds),
             (r"(\w+) edits (\w+) #(\d+) of #(\d+): (.*)", self.edits),
             (r"(\w+) deletes (\w+) #(\d+) of #(\d+)", self.deletes),
-            (r"(\w+) receives (\w+) #(\d+)(?:\.\.(\d+))? (.*)", self.receives))]
+            (r"(\w+) is (online|away|offline)", self.is_here),
+            (r"(\w+) watches (\w+)", self.watches),
+            (r"(\w+) types (\w+)", self.types),
+            (r"([\w@]+) reads (\w+) #(\d+)", self.reads),
+            (r"(\w+) mutes (\w+)", self.mutes),
+            (r"(\w+) calls himself: (.*)", self.calls_himself),
+            (r"(\w+) ends (\w+)", self.ends),
+            (r"([\w@]+) is ended", self.is_ended),
+            (r"(\w+) sees (unread|devices): (.*)", self.sees_when_asked),
+            (r"([\w@]+) sees (.+?): (.*)", self.sees),
+            (r"([\w@]+) receives (\w+) #(\d+)(?:\.\.(\d+))? (.*)", self.receives))]
         for line in text.splitlines():
             if not line or line.startswith("#"):
                 continue
@@ -121,8 +133,10 @@ class Player:
         self.server.kill()
 
     def connects(self, user):
-        client = Client(self.loop, self.server.address, user, lambda event: self.arrives(user, event),
-                        self.states.get(user))
+        name, _, device = user.partition("@")
+        client = Client(self.loop, self.server.address, name, lambda event: self.arrives(user, event),
+                        self.states.get(user), device or "home")
+        client.on_signal = lambda signal: self.is_told(user, signal)
         self.clients[user] = client
         self.wait(lambda: client.info)
 
@@ -171,7 +185,86 @@ class Player:
             due.append((seq, text.replace("{seq}", str(seq))))
         self.wait(lambda: len(self.received.get(place, ())) >= len(due))
 
+    def is_here(self, user, state):
+        self.done(user, "SetPresence", state=STATES.index(state))
+
+    def watches(self, user, name):
+        self.done(user, "WatchPresence", conversations=[self.ids[name]])
+
+    def types(self, user, name):
+        self.done(user, "SetTyping", to={"conversation": self.ids[name]})
+
+    def reads(self, user, name, seq):
+        reply = self.done(user, "MarkRead", conversation=self.ids[name], seq=int(seq))
+        if reply["seq"] != int(seq):
+            self.wrong.append(f"{self.step}: has read up to {reply['seq']}")
+
+    def mutes(self, user, name):
+        self.done(user, "Mute", conversation=self.ids[name], until_ms=(1 << 63) - 1)
+
+    def calls_himself(self, user, name):
+        self.done(user, "SetProfile", profile={"display_name": name})
+
+    def ends(self, user, device):
+        sessions = self.done(user, "ListSessions")["sessions"]
+        names = [session["session"] for session in sessions if session["device"] == device]
+        if self.done(user, "EndSessions", sessions=names)["sessions"] != 1:
+            self.wrong.append(f"{self.step}: not one session was ended")
+
+    def is_ended(self, user):
+        client = self.clients.pop(user)
+        self.wait(lambda: client.failed)
+        if client.failed["code"] != 23:
+            self.wrong.append(f"{self.step}: {client.failed}")
+
+    def sees(self, user, topic, words):
+        first, space, rest = topic.partition(" ")
+        topic = self.ids.get(first, first) + space + rest
+        self.wait(lambda: self.live.get((user, topic)) == words)
+
+    def sees_when_asked(self, user, topic, words):
+        def found():
+            if topic == "devices":
+                return " ".join(session["device"] for session in self.done(user, "ListSessions")["sessions"])
+            total = self.done(user, "GetUnread")
+            return f"{total['messages']} in {total['conversations']}"
+        deadline = time.monotonic() + STEP
+        while (last := found()) != words:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{self.step}: {last}")
+            time.sleep(0.05)
+
+    def done(self, user, name, **fields):
+        """The reply to a request that is no change of a conversation."""
+        request = self.clients[user].request(name, **fields)
+        self.wait(request.is_answered)
+        if request.error:
+            raise RuntimeError(f"{self.step}: {request.error}")
+        return request.reply
+
+    def is_told(self, user, signal):
+        """docs/protocol.md section 8, "signal"."""
+        def tell(topic, words):
+            self.live[user, topic] = words
+        if typing := signal["typing"]:
+            tell(typing["conversation"] + " typing", " ".join(typing["users"]) or "nobody")
+        if presence := signal["presence_changed"]:
+            for each in presence["users"]:
+                tell(each["user"], STATES[each["state"]])
+        if receipts := signal["receipts"]:
+            for each in receipts["receipts"]:
+                tell(f"{receipts['conversation']} read by {each['user']}", f"#{each['read']}")
+        if profile := signal["profile_changed"]:
+            tell("name of " + profile["profile"]["user"], profile["profile"]["display_name"])
+
     def arrives(self, user, event):
+        if own := event["own_changed"]:
+            for marks in own["marks"]:
+                muted = " muted" if marks["muted_until_ms"] else ""
+                self.live[user, marks["conversation"] + " marks"] = f"read #{marks['read']}{muted}"
+            return
+        if event["message_posted"] and self.live.get(typing := (user, event["conversation"] + " typing")) == event["sender"]:
+            self.live[typing] = "nobody"
         self.received.setdefault((user, event["conversation"]), []).append((event["seq"], describe(event)))
 
     def accepted(self, request, seq, duplicate=False):

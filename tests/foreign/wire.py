@@ -28,12 +28,23 @@ Settings: 1 title string, 2 custom map, 3 newcomers_see uint32=1, 4 newcomers_la
 Target: 1 conversation string, 2 direct string
 Event: 1 conversation string, 2 seq uint64, 3 sender string, 4 time_ms sint64, 5 key Key, 16 message_posted
     MessagePosted, 17 message_changed MessageChanged, 18 members_changed MembersChanged, 19 settings_changed
-    SettingsChanged
+    SettingsChanged, 20 own_changed OwnChanged
 MessagePosted: 1 content Content, 2 revision uint32, 3 deleted bool, 4 changed_ms sint64
 MessageChanged: 1 target uint64, 2 kind uint32, 3 revision uint32, 4 now MessagePosted
 MembersChanged: 1 joined repeated string, 2 left repeated string, 3 roles repeated Member
 SettingsChanged: 1 settings Settings
-Signal: 16 ephemeral Ephemeral
+OwnChanged: 1 marks repeated Marks, 2 hides_receipts bool
+Marks: 1 conversation string, 2 read uint64, 3 muted_until_ms sint64, 4 pinned bool, 5 archived bool, 6 unread bool
+Signal: 16 ephemeral Ephemeral, 17 typing Typing, 18 presence_changed PresenceChanged, 19 online_count OnlineCount, 20
+    receipts Receipts, 21 profile_changed ProfileChanged
+Typing: 1 conversation string, 2 users repeated string
+PresenceChanged: 1 users repeated Presence
+Presence: 1 user string, 2 state uint32=1, 3 last_seen_ms sint64
+OnlineCount: 1 conversation string, 2 online uint32
+Receipts: 1 conversation string, 2 receipts repeated Receipt
+Receipt: 1 user string, 2 delivered uint64, 3 read uint64
+ProfileChanged: 1 profile Profile
+Profile: 1 user string, 2 display_name string, 3 avatar string, 4 custom map
 Ephemeral: 1 conversation string, 2 sender string, 3 content Content
 HeadMoved: 1 conversation string, 2 head uint64
 Reset:
@@ -72,7 +83,30 @@ ReadCursor: 1 seq uint64
 ListConversations: 1 after bytes, 2 limit uint32=50
 ConversationsPage: 1 conversations repeated ConversationEntry, 2 next bytes
 ConversationEntry: 1 info ConversationInfo, 2 active_ms sint64, 3 last Event, 4 unread uint32, 5 unread_more bool, 6
-    read uint64
+    read uint64, 7 marks Marks
+SetTyping: 1 to Target, 2 typing bool=1
+SetPresence: 1 state uint32=3
+GetPresence: 1 users repeated string
+PresencePage: 1 users repeated Presence
+WatchPresence: 1 users repeated string, 2 conversations repeated string
+MarkDelivered: 1 conversation string, 2 seq uint64
+GetReceipts: 1 conversation string, 2 after string, 3 limit uint32=50
+ReceiptsPage: 1 receipts repeated Receipt, 2 next string
+ShareReceipts: 1 share bool=1
+Mute: 1 conversation string, 2 until_ms sint64
+Pin: 1 conversation string, 2 pinned bool=1
+Archive: 1 conversation string, 2 archived bool=1
+MarkUnread: 1 conversation string, 2 unread bool=1
+GetUnread:
+UnreadTotal: 1 messages uint32, 2 conversations uint32, 3 more bool
+ListSessions:
+SessionsPage: 1 sessions repeated SessionInfo
+SessionInfo: 1 session string, 2 device string, 3 since_ms sint64, 4 peer_address string, 5 mine bool
+EndSessions: 1 sessions repeated string
+SessionsEnded: 1 sessions uint32
+SetProfile: 1 profile Profile
+GetProfiles: 1 users repeated string
+ProfilesPage: 1 profiles repeated Profile
 Entry: 1 key string, 2 value string
 """
 
@@ -84,7 +118,12 @@ REQUESTS = {
     "GetConversation": (10, "ConversationInfo"), "AddMembers": (11, "Accepted"), "RemoveMembers": (12, "Accepted"),
     "Join": (13, "Accepted"), "Leave": (14, "Accepted"), "SetRole": (15, "Accepted"),
     "ListMembers": (16, "MembersPage"), "MarkRead": (17, "ReadCursor"),
-    "ListConversations": (18, "ConversationsPage"), "Login": (64, "LoggedIn"), "Ping": (65, "Pong"),
+    "ListConversations": (18, "ConversationsPage"), "SetTyping": (19, "Nothing"), "SetPresence": (20, "Nothing"),
+    "GetPresence": (21, "PresencePage"), "WatchPresence": (22, "Nothing"), "MarkDelivered": (23, "ReadCursor"),
+    "GetReceipts": (24, "ReceiptsPage"), "ShareReceipts": (25, "Nothing"), "Mute": (26, "Marks"), "Pin": (27, "Marks"),
+    "Archive": (28, "Marks"), "MarkUnread": (29, "Marks"), "GetUnread": (30, "UnreadTotal"),
+    "ListSessions": (31, "SessionsPage"), "EndSessions": (32, "SessionsEnded"), "SetProfile": (33, "Nothing"),
+    "GetProfiles": (34, "ProfilesPage"), "Login": (64, "LoggedIn"), "Ping": (65, "Pong"),
 }
 
 _WIRE_TYPE = {"uint32": 0, "uint64": 0, "sint64": 0, "bool": 0}  # every other type: 2

@@ -69,6 +69,41 @@ void fill(pb::Event& theirs) {
   fill_event(theirs);
   fill(*theirs.mutable_message_posted());
 }
+void fill(pb::Marks& theirs) {
+  theirs.set_conversation("c1");
+  theirs.set_read(9);
+  theirs.set_muted_until_ms(1'800'000'000'000);
+  theirs.set_pinned(true);
+  theirs.set_archived(true);
+  theirs.set_unread(true);
+}
+void fill(pb::OwnChanged& theirs) {
+  fill(*theirs.add_marks());
+  theirs.add_marks()->set_conversation("c2");
+  theirs.set_hides_receipts(true);
+}
+void fill(pb::Presence& theirs) {
+  theirs.set_user("bob");
+  theirs.set_state(2);
+  theirs.set_last_seen_ms(77);
+}
+void fill_users(auto& theirs) {
+  fill(*theirs.add_users());
+  pb::Presence& second = *theirs.add_users();
+  second.set_user("alice");
+  second.set_state(3);
+}
+void fill(pb::Receipt& theirs) {
+  theirs.set_user("bob");
+  theirs.set_delivered(300);
+  theirs.set_read(9);
+}
+void fill(pb::Profile& theirs) {
+  theirs.set_user("bob");
+  theirs.set_display_name("B\xc3\xb6");
+  theirs.set_avatar("a/1");
+  (*theirs.mutable_custom())["c"] = "";
+}
 void fill(pb::Ephemeral& theirs) {
   theirs.set_conversation("c1");
   theirs.set_sender("alice");
@@ -234,6 +269,69 @@ TEST_CASE("generated: requests that read") {
   });
 }
 
+TEST_CASE("generated: requests of live state") {
+  Pair<pb::SetTyping>{}("SetTyping", [](auto& m) {
+    m.mutable_to()->set_conversation("c1");
+    m.set_typing(false);
+  });
+  Pair<pb::SetTyping>{}("SetTyping to a user", [](auto& m) {
+    m.mutable_to()->set_direct("bob");
+    m.set_typing(true);
+  });
+  Pair<pb::SetPresence>{}("SetPresence", [](auto& m) { m.set_state(2); });
+  const auto two_users = [](auto& m) {
+    m.add_users("a");
+    m.add_users("b");
+  };
+  Pair<pb::GetPresence>{}("GetPresence", two_users);
+  Pair<pb::WatchPresence>{}("WatchPresence", [&](auto& m) {
+    two_users(m);
+    m.add_conversations("c1");
+    m.add_conversations("c2");
+  });
+  Pair<pb::MarkDelivered>{}("MarkDelivered", [](auto& m) {
+    m.set_conversation("c1");
+    m.set_seq(9);
+  });
+  Pair<pb::GetReceipts>{}("GetReceipts", [](auto& m) {
+    m.set_conversation("c1");
+    m.set_after("bob");
+    m.set_limit(10);
+  });
+  Pair<pb::ShareReceipts>{}("ShareReceipts", [](auto& m) { m.set_share(false); });
+  Pair<pb::SetProfile>{}("SetProfile", [](auto& m) { fill(*m.mutable_profile()); });
+  Pair<pb::GetProfiles>{}("GetProfiles", two_users);
+}
+
+TEST_CASE("generated: requests about what is a user's own") {
+  Pair<pb::Mute>{}("Mute", [](auto& m) {
+    m.set_conversation("c1");
+    m.set_until_ms(78);
+  });
+  Pair<pb::Mute>{}("Mute for good", [](auto& m) {
+    m.set_conversation("c1");
+    m.set_until_ms(INT64_MAX);
+  });
+  Pair<pb::Pin>{}("Pin", [](auto& m) {
+    m.set_conversation("c1");
+    m.set_pinned(false);
+  });
+  Pair<pb::Archive>{}("Archive", [](auto& m) {
+    m.set_conversation("c1");
+    m.set_archived(false);
+  });
+  Pair<pb::MarkUnread>{}("MarkUnread", [](auto& m) {
+    m.set_conversation("c1");
+    m.set_unread(false);
+  });
+  Pair<pb::GetUnread>{}("GetUnread", [](auto&) {});
+  Pair<pb::ListSessions>{}("ListSessions", [](auto&) {});
+  Pair<pb::EndSessions>{}("EndSessions", [](auto& m) {
+    m.add_sessions("1");
+    m.add_sessions("2");
+  });
+}
+
 TEST_CASE("generated: of a connection") {
   Pair<pb::Login>{}("Login", [](auto& m) {
     m.set_version(1);
@@ -299,7 +397,35 @@ TEST_CASE("generated: replies") {
     entry.set_unread(100);
     entry.set_unread_more(true);
     entry.set_read(9);
+    fill(*entry.mutable_marks());
     m.set_next("\xff");
+  });
+}
+
+TEST_CASE("generated: replies about live state and what is a user's own") {
+  Pair<pb::PresencePage>{}("PresencePage", [](auto& m) { fill_users(m); });
+  Pair<pb::ReceiptsPage>{}("ReceiptsPage", [](auto& m) {
+    fill(*m.add_receipts());
+    m.set_next("bob");
+  });
+  Pair<pb::Marks>{}("Marks", [](auto& m) { fill(m); });
+  Pair<pb::UnreadTotal>{}("UnreadTotal", [](auto& m) {
+    m.set_messages(1000);
+    m.set_conversations(3);
+    m.set_more(true);
+  });
+  Pair<pb::SessionsPage>{}("SessionsPage", [](auto& m) {
+    pb::SessionInfo& session = *m.add_sessions();
+    session.set_session("s1");
+    session.set_device("d");
+    session.set_since_ms(79);
+    session.set_peer_address("192.0.2.1:5");
+    session.set_mine(true);
+  });
+  Pair<pb::SessionsEnded>{}("SessionsEnded", [](auto& m) { m.set_sessions(3); });
+  Pair<pb::ProfilesPage>{}("ProfilesPage", [](auto& m) {
+    fill(*m.add_profiles());
+    fill(*m.add_profiles());
   });
 }
 
@@ -316,6 +442,10 @@ TEST_CASE("generated: events and what they hold") {
   Pair<pb::Event>{}("SettingsChanged", [](auto& m) {
     fill_event(m);
     fill(*m.mutable_settings_changed());
+  });
+  Pair<pb::Event>{}("OwnChanged", [](auto& m) {
+    fill_event(m);
+    fill(*m.mutable_own_changed());
   });
   Pair<pb::Content>{}("Content", [](auto& m) { fill(m); });
   Pair<pb::Settings>{}("ConversationSettings", [](auto& m) {
@@ -335,6 +465,21 @@ TEST_CASE("generated: a body that is there but empty is still there") {
   const auto back = decode<Event>(bytes(theirs.SerializeAsString()));
   REQUIRE(back);
   CHECK(back->as<MembersChanged>());
+}
+
+TEST_CASE("generated: what is true where it is absent") {
+  pb::Pin theirs;
+  theirs.set_conversation("c1");
+  const auto back = decode<Pin>(bytes(theirs.SerializeAsString()));
+  REQUIRE(back);
+  CHECK(back->pinned);
+  REQUIRE(theirs.ParseFromString(text(encode(Pin{.conversation = "c1"}))));
+  CHECK(theirs.pinned());
+  CHECK(decode<SetTyping>(Bytes())->typing);
+  CHECK(decode<ShareReceipts>(Bytes())->share);
+  CHECK(decode<Archive>(Bytes())->archived);
+  CHECK(decode<MarkUnread>(Bytes())->unread);
+  CHECK(decode<SetPresence>(Bytes())->state == PresenceState::online);
 }
 
 TEST_CASE("generated: maps of several entries") {
@@ -368,7 +513,27 @@ TEST_CASE("generated: envelopes") {
     fill(*f.mutable_error());
   });
   frame("event", encode_event_push(encode(event())), [](auto& f) { fill(*f.mutable_event()); });
-  frame("signal", encode_signal_push(ephemeral()), [](auto& f) { fill(*f.mutable_signal()->mutable_ephemeral()); });
+  frame("ephemeral", encode_signal_push(ephemeral()), [](auto& f) { fill(*f.mutable_signal()->mutable_ephemeral()); });
+  frame("typing", encode_signal_push(typing()), [](auto& f) {
+    pb::Typing& typing = *f.mutable_signal()->mutable_typing();
+    typing.set_conversation("c1");
+    typing.add_users("alice");
+    typing.add_users("bob");
+  });
+  frame("presence_changed", encode_signal_push(presence_changed()),
+        [](auto& f) { fill_users(*f.mutable_signal()->mutable_presence_changed()); });
+  frame("online_count", encode_signal_push(online_count()), [](auto& f) {
+    f.mutable_signal()->mutable_online_count()->set_conversation("c1");
+    f.mutable_signal()->mutable_online_count()->set_online(300);
+  });
+  frame("receipts", encode_signal_push(receipts()), [](auto& f) {
+    pb::Receipts& receipts = *f.mutable_signal()->mutable_receipts();
+    receipts.set_conversation("c1");
+    fill(*receipts.add_receipts());
+    fill(*receipts.add_receipts());
+  });
+  frame("profile_changed", encode_signal_push(profile_changed()),
+        [](auto& f) { fill(*f.mutable_signal()->mutable_profile_changed()->mutable_profile()); });
   frame("head_moved", encode_head_moved({.conversation = "c1", .head = 9}), [](auto& f) {
     f.mutable_head_moved()->set_conversation("c1");
     f.mutable_head_moved()->set_head(9);

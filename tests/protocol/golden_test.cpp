@@ -1,6 +1,7 @@
 #include <doctest/doctest.h>
 
 #include "protocol/record.h"
+#include "protocol/rows.h"
 #include "protocol/samples.h"
 
 // Bytes that stand on disks and go between versions: they never change. A test that fails here has found a change of
@@ -21,6 +22,7 @@ Bytes stored_event() {
 #define CHATCORE_KEY "0a0570686f6e651007"
 #define CHATCORE_POSTED "0a1d" CHATCORE_CONTENT "100218012009"
 #define CHATCORE_STORED CHATCORE_EVENT "820125" CHATCORE_POSTED
+#define CHATCORE_MARKS "10091880c0e285e368200128013001"
 
 }  // namespace
 
@@ -48,6 +50,23 @@ TEST_CASE("golden: events") {
                                                                           "9a01120a100a015412050a01631200180320092801");
 }
 
+TEST_CASE("golden: what a user has marked") {
+  CHECK(hex(encode(event(own_changed()))) == CHATCORE_EVENT "2a09" CHATCORE_KEY
+                                                            "a2011d"
+                                                            "0a130a026331" CHATCORE_MARKS "0a040a0263321001");
+}
+
+TEST_CASE("golden: rows beside the logs") {
+  Marks of_a_row = marks();
+  of_a_row.conversation = {};
+  CHECK(hex(encode_row(of_a_row)) == "2a9bfbfe" CHATCORE_MARKS);
+  CHECK(hex(encode_row(OwnSettingsRow{.hides_receipts = true})) == "734d89750801");
+  CHECK(hex(encode_row(ReceiptRow{.delivered = 300, .read = 9})) == "bd5ca43e08ac021009");
+  Profile of_a_user = profile();
+  of_a_user.user = {};
+  CHECK(hex(encode_row(of_a_user)) == "92693f64120342c3b61a03612f3122050a01631200");
+}
+
 TEST_CASE("golden: what a client sends") {
   CHECK(hex(encode(Send{.to = Direct{"bob"}, .content = content(), .key = key()})) ==
         "0a051203626f62121d" CHATCORE_CONTENT "1a09" CHATCORE_KEY);
@@ -61,6 +80,11 @@ TEST_CASE("golden: what a server sends") {
   CHECK(hex(encode_event_push(stored_event())) == "223d" CHATCORE_STORED);
   CHECK(hex(encode_event_push(stored_event(), key())) == "2248" CHATCORE_STORED "2a09" CHATCORE_KEY);
   CHECK(hex(encode_signal_push(ephemeral())) == "2a2d82012a0a0263311205616c6963651a1d" CHATCORE_CONTENT);
+  CHECK(hex(encode_signal_push(typing())) == "2a138a01100a0263311205616c6963651203626f62");
+  CHECK(hex(encode_signal_push(presence_changed())) ==
+        "2a1a920117"
+        "0a0a0a03626f621002189a01"
+        "0a090a05616c6963651003");
   CHECK(hex(encode_head_moved({.conversation = "c1", .head = 9})) == "32060a0263311009");
   CHECK(hex(encode_reset()) == "3a00");
   CHECK(hex(encode_closed(error())) == "421008081209736c6f7720646f776e18dc0b");

@@ -60,6 +60,26 @@ inline Event event(EventBody body = posted()) {
 inline EventPtr event_ptr(EventBody body = posted()) { return std::make_shared<const Event>(event(std::move(body))); }
 inline MessageChanged changed() { return {.target = 3, .kind = ChangeKind::deleted, .revision = 4, .now = posted()}; }
 inline MembersChanged members_changed() { return {.joined = {"a", "b"}, .left = {"c"}, .roles = {member()}}; }
+inline Marks marks() {
+  return {.conversation = "c1",
+          .read = 9,
+          .muted_until = at_ms(1'800'000'000'000),
+          .pinned = true,
+          .archived = true,
+          .unread = true};
+}
+inline OwnChanged own_changed() { return {.marks = {marks(), {.conversation = "c2"}}, .hides_receipts = true}; }
+inline Typing typing() { return {.conversation = "c1", .users = {"alice", "bob"}}; }
+inline Presence presence() { return {.user = "bob", .state = PresenceState::away, .last_seen = at_ms(77)}; }
+inline Presence here() { return {.user = "alice", .state = PresenceState::online}; }
+inline PresenceChanged presence_changed() { return {.users = {presence(), here()}}; }
+inline OnlineCount online_count() { return {.conversation = "c1", .online = 300}; }
+inline Receipt receipt() { return {.user = "bob", .delivered = 300, .read = 9}; }
+inline Receipts receipts() { return {.conversation = "c1", .receipts = {receipt(), receipt()}}; }
+inline Profile profile() {
+  return {.user = "bob", .display_name = "B\xc3\xb6", .avatar = "a/1", .custom = {{"c", ""}}};
+}
+inline ProfileChanged profile_changed() { return {.profile = profile()}; }
 inline Ephemeral ephemeral() { return {.conversation = "c1", .sender = "alice", .content = content()}; }
 inline Gap gap() { return {.from = 4, .to = 6, .why = Gap::Why::not_visible}; }
 inline ConversationInfo info() {
@@ -122,6 +142,24 @@ void for_each(Visit&& visit) {
   visit("ListMembers", ListMembers{.conversation = "c1", .after = "bob", .limit = 10});
   visit("MarkRead", MarkRead{.conversation = "c1", .seq = 9});
   visit("ListConversations", ListConversations{.after = "\xff\x01", .limit = 10});
+  visit("SetTyping", SetTyping{.to = ConversationId("c1"), .typing = false});
+  visit("SetTyping to a user", SetTyping{.to = Direct{"bob"}, .typing = true});
+  visit("SetPresence", SetPresence{.state = PresenceState::away});
+  visit("GetPresence", GetPresence{.users = {"a", "b"}});
+  visit("WatchPresence", WatchPresence{.users = {"a", "b"}, .conversations = {"c1", "c2"}});
+  visit("MarkDelivered", MarkDelivered{.conversation = "c1", .seq = 9});
+  visit("GetReceipts", GetReceipts{.conversation = "c1", .after = "bob", .limit = 10});
+  visit("ShareReceipts", ShareReceipts{.share = false});
+  visit("Mute", Mute{.conversation = "c1", .until = at_ms(78)});
+  visit("Mute for good", Mute{.conversation = "c1", .until = TimePoint::max()});
+  visit("Pin", Pin{.conversation = "c1", .pinned = false});
+  visit("Archive", Archive{.conversation = "c1", .archived = false});
+  visit("MarkUnread", MarkUnread{.conversation = "c1", .unread = false});
+  visit("GetUnread", GetUnread{});
+  visit("ListSessions", ListSessions{});
+  visit("EndSessions", EndSessions{.sessions = {"1", "2"}});
+  visit("SetProfile", SetProfile{.profile = profile()});
+  visit("GetProfiles", GetProfiles{.users = {"a", "b"}});
   visit("Login", Login{.version = 1, .token = "t", .device = "d", .resume = {"\xff"}});
   visit("Ping", Ping{});
 
@@ -139,8 +177,19 @@ void for_each(Visit&& visit) {
                                                                   .last = event_ptr(),
                                                                   .unread = 100,
                                                                   .unread_more = true,
-                                                                  .read = 9}},
+                                                                  .read = 9,
+                                                                  .marks = marks()}},
                                                .next = "\xff"});
+  visit("PresencePage", PresencePage{.users = {presence(), here()}});
+  visit("ReceiptsPage", ReceiptsPage{.receipts = {receipt()}, .next = "bob"});
+  visit("Marks", marks());
+  visit("UnreadTotal", UnreadTotal{.messages = 1000, .conversations = 3, .more = true});
+  visit("SessionsPage",
+        SessionsPage{
+            .sessions = {
+                {.session = "s1", .device = "d", .since = at_ms(79), .peer_address = "192.0.2.1:5", .mine = true}}});
+  visit("SessionsEnded", SessionsEnded{.sessions = 3});
+  visit("ProfilesPage", ProfilesPage{.profiles = {profile(), profile()}});
   visit("LoggedIn", LoggedIn{.version = 1,
                              .user = "alice",
                              .device = "d",
@@ -156,6 +205,7 @@ void for_each(Visit&& visit) {
   visit("MessageChanged", event(changed()));
   visit("MembersChanged", event(members_changed()));
   visit("SettingsChanged", event(SettingsChanged{settings()}));
+  visit("OwnChanged", event(own_changed()));
   visit("UnknownEvent", event(UnknownEvent{77}));
   visit("Content", content());
   ConversationSettings of_a_channel = settings();

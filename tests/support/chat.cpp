@@ -2,6 +2,24 @@
 
 namespace chat {
 
+std::string line(const Marks& marks) {
+  std::string text = marks.conversation.string() + " read " + std::to_string(marks.read);
+  if (marks.muted_until != TimePoint{}) text += " muted";
+  if (marks.pinned) text += " pinned";
+  if (marks.archived) text += " archived";
+  if (marks.unread) text += " unread";
+  return text;
+}
+
+std::string line(const Receipts& moved) {
+  std::string text;
+  for (const Receipt& each : moved.receipts) {
+    text += (text.empty() ? "" : ", ") + each.user.string() + " " + std::to_string(each.delivered) + "/" +
+            std::to_string(each.read);
+  }
+  return text;
+}
+
 std::string line(const Event& event) {
   const auto body = [&]() -> std::string {
     if (const auto* m = event.as<MessagePosted>()) return m->deleted ? "(deleted)" : m->content.text;
@@ -21,6 +39,11 @@ std::string line(const Event& event) {
       return text;
     }
     if (const auto* s = event.as<SettingsChanged>()) return "settings " + s->settings.title;
+    if (const auto* own = event.as<OwnChanged>()) {
+      std::string text;
+      for (const Marks& marks : own->marks) text += (text.empty() ? "" : ", ") + line(marks);
+      return text + (own->hides_receipts ? (text.empty() ? "hides" : ", hides") : text.empty() ? "shares" : "");
+    }
     return "unknown";
   };
   return body();
@@ -29,6 +52,7 @@ std::string line(const Event& event) {
 std::string line(const Push& push) {
   if (const Event* event = push.event()) return line(*event);
   if (const auto* shown = push.as<Ephemeral>()) return "~" + shown->content.text;
+  if (const auto* moved = push.as<Receipts>()) return "receipts: " + line(*moved);
   if (const auto* moved = push.as<HeadMoved>()) return "pull " + std::to_string(moved->head);
   if (push.as<Reset>()) return "reset";
   if (const auto* closed = push.as<Closed>()) return "closed " + std::string(name(closed->why.code));

@@ -41,6 +41,8 @@ inline ConversationId conversation(std::string_view name) { return *Conversation
 // "closed overloaded", "pull 7", "~text" (ephemeral).
 std::string line(const Push&);
 std::string line(const Event&);
+std::string line(const Marks&);     // "room read 3 muted pinned archived unread"
+std::string line(const Receipts&);  // "alice 3/2, bob 3/3": delivered and read
 
 // People in a test speak as fast as they like.
 Limits without_rates(Limits = {});
