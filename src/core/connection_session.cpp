@@ -23,6 +23,7 @@ bool is_page(std::uint16_t request) {
     case RequestId::sync:
     case RequestId::list_members:
     case RequestId::list_conversations:
+    case RequestId::get_profiles:
       return true;
     default:
       return false;

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "core/conversation.h"
+#include "core/feed.h"
 #include "core/hub.h"
 #include "core/inbox.h"
 #include "core/pages.h"
@@ -113,7 +114,10 @@ void Shard::ready(std::shared_ptr<Session> session) {
   local_.fetch_add(1, std::memory_order_relaxed);
 }
 
-void Shard::finished(std::uint64_t batch) { finished_ = std::max(finished_, batch); }
+void Shard::finished(std::uint64_t batch) {
+  finished_ = std::max(finished_, batch);
+  if (index_ == 0) state<Feed>().moved(*this);
+}
 
 bool Shard::run_timer(SteadyTime now) {
   if (timers_.empty() || timers_.begin()->first > now) return false;

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "core/connection_session.h"
+#include "core/feed.h"
 #include "core/hints.h"
 #include "core/hub.h"
 #include "core/inbox.h"
@@ -377,8 +378,22 @@ void EngineCore::membership_changed(const UserId& user) {
   home.post([&hub = home.hub(), user, since] { hub.membership_changed(user, since); });
 }
 
-void EngineCore::profile_changed(const UserId&) {}
-void EngineCore::read_feed(std::uint64_t, std::uint32_t, std::chrono::milliseconds, Done<FeedEvents>) {}
+void EngineCore::profile_changed(const UserId& user) {
+  if (!core_->profiles || user.empty() || core_->stopping) return;
+  core::Shard& home = core_->home(user);
+  home.post([&home, user] { features::show_host_profile(home, user); });
+}
+
+void EngineCore::read_feed(std::uint64_t after, std::uint32_t limit, std::chrono::milliseconds wait,
+                           Done<FeedEvents> done) {
+  core::Shard& first = *core_->shards.front();
+  core::Reply<FeedEvents> reply([keep = core_, done = std::move(done)](Result<FeedEvents> events) mutable {
+    if (done) core::guarded(*keep, [&] { done(std::move(events)); });
+  });
+  first.post([&first, after, limit, wait, reply = std::move(reply)]() mutable {
+    first.state<core::Feed>().read(first, after, limit, wait, std::move(reply));
+  });
+}
 
 Stats EngineCore::stats() const {
   const core::Counters& c = core_->counters;

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "core/feed.h"
 #include "core/hints.h"
 #include "core/hub.h"
 #include "core/inbox.h"
@@ -109,6 +110,7 @@ bool EngineCore::take_over_polling(SteadyTime farewell, SteadyTime deadline) {
 
 // What is under way is finished, and everyone is told.
 void EngineCore::say_goodbye(SteadyTime farewell, SteadyTime deadline) {
+  core_->shards.front()->post([&first = *core_->shards.front()] { first.state<core::Feed>().give_up(); });
   const auto all_answered = [this] { return core_->under_way.load() <= 0; };
   if (!wait_until(farewell, all_answered)) {
     core_->decides_no_more = true;

@@ -13,8 +13,6 @@ UNFINISHED(check_get_presence, GetPresence, get_presence)
 UNFINISHED(check_watch, WatchPresence, watch_presence)
 UNFINISHED(check_list_sessions, ListSessions, list_sessions)
 UNFINISHED(check_end_sessions, EndSessions, end_sessions)
-UNFINISHED(check_set_profile, SetProfile, set_profile)
-UNFINISHED(check_get_profiles, GetProfiles, get_profiles)
 
 }  // namespace features
 }  // namespace v1
