@@ -7,7 +7,6 @@ namespace features {
 #define UNFINISHED(check, R, handle)                    \
   Status check(Core&, const Caller&, R&) { return {}; } \
   void handle(Shard&, Call<R> call) { call.reply(Error{ErrorCode::unknown_request, "not yet", {}}); }
-UNFINISHED(check_typing, SetTyping, set_typing)
 UNFINISHED(check_set_presence, SetPresence, set_presence)
 UNFINISHED(check_get_presence, GetPresence, get_presence)
 UNFINISHED(check_watch, WatchPresence, watch_presence)
