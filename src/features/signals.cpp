@@ -61,8 +61,11 @@ void show(Shard& shard, const core::Conversation& conversation, const Signal& si
 }
 
 void if_he_speaks(core::Conversation& conversation, const Identity& who, Function<void(Status)> then) {
-  conversation.read_as(who, [then = std::move(then)](Result<core::Standing> standing) mutable {
+  conversation.read_as(who, [&conversation, then = std::move(then)](Result<core::Standing> standing) mutable {
     if (!standing) return then(standing.error());
+    if (conversation.durable().kind == ConversationKind::own) {
+      return then(Error{ErrorCode::forbidden, "a user's own log holds what he marks, and nothing else", {}});
+    }
     if (!standing->active) return then(Error{ErrorCode::forbidden, "you are no longer in this conversation", {}});
     if (standing->role < Role::member) return then(Error{ErrorCode::forbidden, "this needs the role member", {}});
     then(Status());

@@ -20,7 +20,7 @@ struct Audience {
 void show(Shard&, const core::Conversation&, const Signal&, const Audience&, core::Reply<Delivered> reply);
 
 // Runs `then` when it is known whether he may speak in it now, maybe inside this call: a member whose role is at least
-// `member`. `durable()` is valid inside.
+// `member`. `durable()` is valid inside. Whoever asks holds the conversation until then.
 void if_he_speaks(core::Conversation&, const Identity&, Function<void(Status)> then);
 
 }  // namespace features
