@@ -10,12 +10,13 @@ namespace {
 void show_if_member(Shard& shard, std::shared_ptr<core::Conversation> conversation, Call<SendEphemeral> call) {
   const Identity who = call.by.who;
   core::Conversation& at = *conversation;
-  if_he_speaks(at, who, [&shard, conversation = std::move(conversation), call = std::move(call)](Status speaks) mutable {
-    if (!speaks) return call.reply(speaks.error());
-    const Audience audience{.only = std::move(call.request.only), .but = call.by.session};
-    show(shard, *conversation, Ephemeral{conversation->id(), call.by.who.user, std::move(call.request.content)},
-         audience, std::move(call.reply));
-  });
+  if_he_speaks(
+      at, who, [&shard, conversation = std::move(conversation), call = std::move(call)](Status speaks) mutable {
+        if (!speaks) return call.reply(speaks.error());
+        const Audience audience{.only = std::move(call.request.only), .but = call.by.session};
+        show(shard, *conversation, Ephemeral{conversation->id(), call.by.who.user, std::move(call.request.content)},
+             audience, std::move(call.reply));
+      });
 }
 
 }  // namespace

@@ -45,7 +45,8 @@ std::uint64_t who_knows(const std::map<UserId, std::uint64_t>& before, const std
 }
 
 bool same_users(const std::map<UserId, std::uint64_t>& a, const std::map<UserId, std::uint64_t>& b) {
-  return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](const auto& x, const auto& y) { return x.first == y.first; });
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(),
+                    [](const auto& x, const auto& y) { return x.first == y.first; });
 }
 
 void tick(Shard&, const ConversationId&);
@@ -124,10 +125,10 @@ void set_typing(Shard& shard, Call<SetTyping> call) {
     if (!speaks) return call.reply(speaks.error());
     const Limits& limits = shard.core().limits;
     if (is_large(limits, conversation->durable())) {
-      return call.reply(Error{
-          ErrorCode::too_large,
-          "to: typing is shown in conversations of up to " + std::to_string(limits.typing_members) + " members",
-          {}});
+      return call.reply(
+          Error{ErrorCode::too_large,
+                "to: typing is shown in conversations of up to " + std::to_string(limits.typing_members) + " members",
+                {}});
     }
     if (call.request.typing) {
       types(shard, conversation->id(), call.by);

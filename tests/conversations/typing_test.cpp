@@ -48,7 +48,8 @@ struct Table final : Membership {
 
 }  // namespace
 
-TEST_CASE("The library's own limits: typing is said every 200 ms at most, holds for 3 s, and is for up to 100 members") {
+TEST_CASE(
+    "The library's own limits: typing is said every 200 ms at most, holds for 3 s, and is for up to 100 members") {
   const Limits limits;
   CHECK(limits.live_tick == 200ms);
   CHECK(limits.typing == 3s);
