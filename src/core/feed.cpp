@@ -153,11 +153,13 @@ void Feed::read(Shard& first, std::uint64_t after, std::uint32_t limit, std::chr
     return reply(Error{ErrorCode::overloaded, "too many read the feed: retry later", std::chrono::seconds(1)});
   }
   ++readers_;
+  const std::uint64_t newest = core.store->last_batch();
   wait = std::clamp(wait, std::chrono::milliseconds(0), longest_wait);
-  go_on(first, std::make_shared<Reader>(Reader{.page = std::make_shared<FeedPageReader>(
-                                                   after, limit == 0 ? usual_events : limit, core.store->last_batch()),
-                                               .until = core.clock->steady() + wait,
-                                               .reply = std::move(reply)}));
+  go_on(first, std::make_shared<Reader>(
+                   Reader{.page = std::make_shared<FeedPageReader>(after == feed_end ? newest : after,
+                                                                   limit == 0 ? usual_events : limit, newest),
+                          .until = core.clock->steady() + wait,
+                          .reply = std::move(reply)}));
 }
 
 void Feed::go_on(Shard& first, ReaderPtr reader) {
