@@ -310,6 +310,20 @@ TEST_CASE("Where there is nothing yet, a reader waits, reads nothing meanwhile, 
   }
 }
 
+TEST_CASE("A commit that comes while a reader looks is not missed by him") {
+  for (int items = 0; items < 60; ++items) {
+    CAPTURE(items);
+    Server server(with_shards(2));
+    const ConversationId room = server.group("room", {"alice", "bob"});
+    const std::uint64_t next = read(server, feed_end)->next;
+    const auto sent = begin(server, "alice", text(room, "hi"));
+    for (int i = 0; i < items; ++i) one_item(server);
+    const auto waiting = begin_reading(server, next, 0, 10s);
+    server.settle();
+    CHECK(lines_of(waiting->events) == Lines{"hi"});
+  }
+}
+
 TEST_CASE("Who waits is given what landed unnoticed, at the latest when his time is over") {
   Server server;
   const ConversationId room = server.group("room", {"alice", "bob"});
