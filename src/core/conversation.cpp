@@ -219,6 +219,8 @@ bool Conversation::idle() const {
          replays_.empty() && !floor_unknown_ && !hinted_ && asked_for_.empty() && unkept_.empty();
 }
 
+bool Conversation::rested() const { return idle() && (!limit_ || limit_->is_full(shard_.core().clock->steady())); }
+
 // ---- an attempt, step by step
 
 void Conversation::change(Attempt attempt, Apply apply) {

@@ -12,6 +12,7 @@
 #include "core/pages.h"
 #include "core/shard.h"
 #include "core/store.h"
+#include "features/presence.h"
 #include "features/table.h"
 
 namespace chatcore {
@@ -205,6 +206,7 @@ Status EngineCore::start(EngineOptions& options) {
     Loop& loop = *loops_[shard->index() % loops_.size()];
     loop.add(*shard);
     shard->on_wake([&loop] { loop.wake(); });
+    features::attend(*shard);
     shard->post([this, &shard = *shard] {
       sweep(shard);
       if (core_->memory_budget != 0) relieve(shard);

@@ -11,8 +11,6 @@ namespace chatcore {
 inline namespace v1 {
 namespace features {
 
-void show_to_watchers(Shard&, const UserId&, Signal) {}  // goes when presence.cpp has it
-
 namespace {
 
 constexpr std::string_view profile_row = "profile";

@@ -213,6 +213,7 @@ void get_receipts(Shard& shard, Call<GetReceipts> call) {
     if (!standing->active && !standing->trusted) {
       return call.reply(Error{ErrorCode::forbidden, "you are no longer in this conversation", {}});
     }
+    if (Status may = may_be_marked(*conversation); !may) return call.reply(may.error());
     if (conversation->durable().on_read) {
       return call.reply(Error{ErrorCode::too_large,
                               "conversation: receipts are kept of up to " +

@@ -53,6 +53,11 @@ std::string line(const Push& push) {
   if (const Event* event = push.event()) return line(*event);
   if (const auto* shown = push.as<Ephemeral>()) return "~" + shown->content.text;
   if (const auto* moved = push.as<Receipts>()) return "receipts: " + line(*moved);
+  if (const auto* typing = push.as<Typing>()) {
+    std::string text;
+    for (const UserId& who : typing->users) text += (text.empty() ? "typing: " : ", ") + who.string();
+    return text.empty() ? "typing: nobody" : text;
+  }
   if (const auto* moved = push.as<HeadMoved>()) return "pull " + std::to_string(moved->head);
   if (push.as<Reset>()) return "reset";
   if (const auto* closed = push.as<Closed>()) return "closed " + std::string(name(closed->why.code));
@@ -89,6 +94,7 @@ Server::Server(EngineOptions options, std::shared_ptr<SharedStorage> on,
       policy_deadline_(options.policy_deadline),
       policy_default_(options.policy_default),
       first_policy_(std::move(options.policy)),
+      first_exempt_(std::move(options.exempt)),
       policy_(std::move(policy)) {
   open();
 }
@@ -104,6 +110,7 @@ EngineOptions Server::fresh_options() {
   options.memory_bytes = memory_bytes_;
   options.membership = std::move(first_membership_);
   options.policy = policy_ ? policy_() : std::move(first_policy_);
+  options.exempt = std::move(first_exempt_);
   options.policy_deadline = policy_deadline_;
   options.policy_default = policy_default_;
   options.runtime.clock = clock_;
