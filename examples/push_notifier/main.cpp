@@ -14,8 +14,8 @@ namespace {
 
 class Printer final : public push::Gateway {
  public:
-  Status take(const std::vector<push::Push>& pushes) override {
-    for (const push::Push& push : pushes) {
+  Status take(const std::vector<push::Notification>& pushes) override {
+    for (const push::Notification& push : pushes) {
       std::printf("to %s's phone: %s: %s\n", push.user.string().c_str(), push.sender.string().c_str(),
                   push.text.c_str());
     }

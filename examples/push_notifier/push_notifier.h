@@ -13,8 +13,8 @@
 
 namespace push {
 
-// What a user's phones are to show.
-struct Push {
+// A push: what a user's phones are to show.
+struct Notification {
   chatcore::UserId user{};
   chatcore::ConversationId conversation{};
   chatcore::Seq seq{};
@@ -28,7 +28,7 @@ class Gateway {
   virtual ~Gateway() = default;
   // Ok: they are safe there. After an error, and after a crash, they come again, perhaps others with them: user,
   // conversation and seq tell a repeat. May block.
-  virtual chatcore::Status take(const std::vector<Push>&) = 0;
+  virtual chatcore::Status take(const std::vector<Notification>&) = 0;
 };
 
 // Reads the feed and hands the gateway a push for each message and each member who is not its sender, is not here, has
@@ -63,7 +63,7 @@ class PushNotifier {
   Gateway& gateway_;
   const std::filesystem::path file_;
   std::optional<std::uint64_t> next_{};
-  std::vector<Push> pushes_{};
+  std::vector<Notification> pushes_{};
 };
 
 }  // namespace push

@@ -15,33 +15,33 @@
 
 using namespace chat;
 using Lines = std::vector<std::string>;
-using push::Push;
+using push::Notification;
 using push::PushNotifier;
 
 namespace {
 
-std::string line(const Push& push) { return push.user.string() + ": " + push.text; }
+std::string line(const Notification& push) { return push.user.string() + ": " + push.text; }
 
 // Takes pushes, or does not, as the test says.
 class Phones final : public push::Gateway {
  public:
-  Status take(const std::vector<Push>& pushes) override {
+  Status take(const std::vector<Notification>& pushes) override {
     if (refuses > 0 && refuses-- > 0) return Error{ErrorCode::overloaded, "told to refuse", {}};
     if (dies == before) throw Died();
-    for (const Push& push : pushes) shown.push_back(push);
+    for (const Notification& push : pushes) shown.push_back(push);
     if (dies == after) throw Died();
     return {};
   }
   Lines lines() {
     Lines all;
-    for (const Push& push : std::exchange(shown, {})) all.push_back(line(push));
+    for (const Notification& push : std::exchange(shown, {})) all.push_back(line(push));
     return all;
   }
 
   struct Died {};
   enum { never, before, after } dies = never;
   int refuses = 0;
-  std::vector<Push> shown{};
+  std::vector<Notification> shown{};
 };
 
 struct Town {
@@ -100,6 +100,21 @@ TEST_CASE("Whoever has muted the conversation, has read it, or may not see it is
   server.advance(1h);
   REQUIRE(server.ask("alice", text(room, "four")));
   CHECK(town.pushes() == Lines{"bob: four", "carol: four", "erin: four"});
+}
+
+TEST_CASE("Whoever is here is not pushed, on any of his devices; who is here unseen, or left a while ago, is") {
+  Town town;
+  Server& server = town.server;
+  const ConversationId room = server.group("room", {"alice", "bob", "carol", "dave"});
+  Person bob(server, "bob"), carol(server, "carol"), dave(server, "dave");
+  REQUIRE(bob.asks(SetPresence{PresenceState::away}));
+  REQUIRE(carol.asks(SetPresence{PresenceState::offline}));
+  REQUIRE(server.ask("alice", text(room, "one")));
+  CHECK(town.pushes() == Lines{"carol: one"});
+  dave.leaves();
+  server.advance(10s);
+  REQUIRE(server.ask("alice", text(room, "two")));
+  CHECK(town.pushes() == Lines{"carol: two", "dave: two"});
 }
 
 TEST_CASE("The marks of a conversation are found however long a list is") {
@@ -202,8 +217,8 @@ int life(const scratch::Directory& directory, int number, bool is_last, const st
   class Log final : public push::Gateway {
    public:
     explicit Log(const std::string& path) : file_(path, std::ios::app) {}
-    Status take(const std::vector<Push>& pushes) override {
-      for (const Push& push : pushes) file_ << push.text << std::endl;
+    Status take(const std::vector<Notification>& pushes) override {
+      for (const Notification& push : pushes) file_ << push.text << std::endl;
       return {};
     }
 
