@@ -15,7 +15,7 @@ constexpr std::size_t page_bytes = 1 << 20;
 constexpr std::uint32_t most_events = 10'000, usual_events = 200;
 constexpr unsigned most_readers = 64;
 constexpr unsigned reads_a_step = 64;
-constexpr std::size_t most_heads = 50'000;
+constexpr std::size_t most_heads = 10'000;
 constexpr PageLimit one_batch{.rows = 1, .bytes = 1 << 20}, a_page{.rows = 256, .bytes = 1 << 20};
 constexpr std::chrono::milliseconds look_every{1000};
 constexpr std::chrono::milliseconds longest_wait = std::chrono::hours(24);
@@ -64,7 +64,7 @@ Status FeedPageReader::begin(Storage& storage) {
     auto page = storage.feed(at, one_batch);
     if (!page) return page.error();
     if (page->moved.empty() || page->next > after) break;
-    for (auto& [partition, head] : page->moved) heads_.insert_or_assign(std::move(partition), head);
+    for (const auto& [partition, head] : page->moved) heads_.insert_or_assign(partition, head);
     at = page->next;
   }
   has_begun_ = true;
@@ -153,11 +153,13 @@ void Feed::read(Shard& first, std::uint64_t after, std::uint32_t limit, std::chr
     return reply(Error{ErrorCode::overloaded, "too many read the feed: retry later", std::chrono::seconds(1)});
   }
   ++readers_;
+  const std::uint64_t newest = core.store->last_batch();
   wait = std::clamp(wait, std::chrono::milliseconds(0), longest_wait);
-  go_on(first, std::make_shared<Reader>(Reader{.page = std::make_shared<FeedPageReader>(
-                                                   after, limit == 0 ? usual_events : limit, core.store->last_batch()),
-                                               .until = core.clock->steady() + wait,
-                                               .reply = std::move(reply)}));
+  go_on(first, std::make_shared<Reader>(
+                   Reader{.page = std::make_shared<FeedPageReader>(after == feed_end ? newest : after,
+                                                                   limit == 0 ? usual_events : limit, newest),
+                          .until = core.clock->steady() + wait,
+                          .reply = std::move(reply)}));
 }
 
 void Feed::go_on(Shard& first, ReaderPtr reader) {

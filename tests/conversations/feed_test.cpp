@@ -272,8 +272,7 @@ TEST_CASE("Who asks for a batch that is not there, or for too much, is told") {
   REQUIRE_FALSE(future);
   CHECK(future.error().code == ErrorCode::invalid);
   CHECK(future.error().message.starts_with("after: there is no batch 1000, the newest is "));
-  CHECK(begin_reading(server, ~0ull).came() == false);
-  auto last = read(server, ~0ull);
+  auto last = read(server, feed_end - 1);
   REQUIRE_FALSE(last);
   CHECK(last.error().code == ErrorCode::invalid);
   auto many = read(server, 0, 10'001);
@@ -311,6 +310,20 @@ TEST_CASE("Where there is nothing yet, a reader waits, reads nothing meanwhile, 
   }
 }
 
+TEST_CASE("A commit that comes while a reader looks is not missed by him") {
+  for (int items = 0; items < 60; ++items) {
+    CAPTURE(items);
+    Server server(with_shards(2));
+    const ConversationId room = server.group("room", {"alice", "bob"});
+    const std::uint64_t next = read(server, feed_end)->next;
+    const auto sent = begin(server, "alice", text(room, "hi"));
+    for (int i = 0; i < items; ++i) one_item(server);
+    const auto waiting = begin_reading(server, next, 0, 10s);
+    server.settle();
+    CHECK(lines_of(waiting->events) == Lines{"hi"});
+  }
+}
+
 TEST_CASE("Who waits is given what landed unnoticed, at the latest when his time is over") {
   Server server;
   const ConversationId room = server.group("room", {"alice", "bob"});
@@ -330,6 +343,35 @@ TEST_CASE("Who waits is given what landed unnoticed, at the latest when his time
   server.store->land();
   server.advance(10s);
   CHECK(lines_of(late->events) == Lines{"two"});
+}
+
+TEST_CASE("Who begins at the end is given what comes from then on, and the number to go on from") {
+  Server server;
+  const ConversationId room = server.group("room", {"alice", "bob"});
+  Person alice(server, "alice");
+  alice.says(room, "before");
+  const auto end = read(server, feed_end);
+  CHECK(end->events.empty());
+  CHECK_FALSE(end->more);
+  const auto waiting = begin_reading(server, feed_end, 0, 10s);
+  alice.says(room, "after");
+  CHECK(lines_of(waiting->events) == Lines{"after"});
+  CHECK(lines_of(read(server, end->next)->events) == Lines{"after"});
+}
+
+TEST_CASE("What users mark for themselves is in the feed") {
+  Server server(with_shards(4));
+  const ConversationId room = server.group("room", {"alice", "bob"});
+  const std::uint64_t next = read(server, feed_end)->next;
+  REQUIRE(server.ask("bob", Mute{.conversation = room, .until = TimePoint::max()}));
+  const auto page = read(server, next);
+  REQUIRE(page->events.size() == 1);
+  const auto* own = page->events.front()->as<OwnChanged>();
+  REQUIRE(own);
+  CHECK(page->events.front()->sender == user("bob"));
+  REQUIRE(own->marks.size() == 1);
+  CHECK(own->marks.front().conversation == room);
+  CHECK(own->marks.front().muted_until == TimePoint::max());
 }
 
 TEST_CASE("What another engine commits is seen by who waits, within a second") {

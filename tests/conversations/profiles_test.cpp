@@ -81,6 +81,36 @@ TEST_CASE("Of profiles set at once the last one stays") {
   CHECK(profiles(server, {"alice"}) == std::vector<Profile>{profile("alice", "a49")});
 }
 
+namespace {
+
+std::vector<Profile> shown(Person& person) {
+  std::vector<Profile> all;
+  for (const Push& push : person.takes()) {
+    if (const auto* changed = push.as<ProfileChanged>()) all.push_back(changed->profile);
+  }
+  return all;
+}
+
+}  // namespace
+
+TEST_CASE("Who watches a user is shown his new profile, and nobody else is") {
+  for (const unsigned shards : {1u, 4u}) {
+    Server server(with_shards(shards));
+    Person bob(server, "bob"), carol(server, "carol");
+    REQUIRE(bob.asks(WatchPresence{.users = {"alice"}}));
+    REQUIRE(server.ask("alice", SetProfile{{.display_name = "Alice"}}));
+    server.store->inbox_commits_fail = true;
+    CHECK_FALSE(server.ask("alice", SetProfile{{.display_name = "lost"}}));
+    server.store->inbox_commits_fail = false;
+    REQUIRE(server.ask("dave", SetProfile{{.display_name = "Dave"}}));
+    CHECK(shown(bob) == std::vector<Profile>{profile("alice", "Alice")});
+    CHECK(shown(carol).empty());
+    REQUIRE(bob.asks(WatchPresence{}));
+    REQUIRE(server.ask("alice", SetProfile{{.display_name = "A."}}));
+    CHECK(shown(bob).empty());
+  }
+}
+
 TEST_CASE("What is wrong with a profile is said") {
   Server server;
   const std::string bad = "\xff";
@@ -237,6 +267,27 @@ TEST_CASE("A host that answers its profiles late, twice, never, or throws") {
   CHECK(host.test->engine().stop(100ms));
   CHECK(answer.code() == ErrorCode::stopped);
   kept.back()(std::vector<Profile>{});
+}
+
+TEST_CASE("A profile that the host says has changed is shown to who watches") {
+  std::string display_name = "Alice";
+  Host host(
+      [&](const std::vector<UserId>& users, Done<std::vector<Profile>> done) {
+        done(std::vector<Profile>{profile(users.front().view(), display_name)});
+      },
+      4);
+  Session bob = host.test->engine().open_session({.identity = {.user = "bob"}});
+  bob.call(WatchPresence{.users = {"alice"}}, {});
+  host.test->settle();
+  display_name = "A.";
+  host.test->engine().profile_changed("alice");
+  host.test->engine().profile_changed("carol");
+  host.test->settle();
+  std::vector<Profile> shown;
+  while (auto push = bob.take()) {
+    if (const auto* changed = push->as<ProfileChanged>()) shown.push_back(changed->profile);
+  }
+  CHECK(shown == std::vector<Profile>{profile("alice", "A.")});
 }
 
 TEST_CASE("Of a profile that changed many times while the host was asked, the last state is asked for once more") {
