@@ -26,8 +26,8 @@ std::string message(const Result<T>& answer) {
 Lines several(const char* word, int count) { return Lines(static_cast<std::size_t>(count), word); }
 
 // The members of a team, as the host has them.
-struct Table final : Membership {
-  explicit Table(std::shared_ptr<std::vector<std::string>> who, bool lists) : team(std::move(who)), can_list(lists) {}
+struct Team final : Membership {
+  explicit Team(std::shared_ptr<std::vector<std::string>> who, bool lists) : team(std::move(who)), can_list(lists) {}
   bool owns(const ConversationId& id) const override { return id.view().starts_with("team:"); }
   void members(const ConversationId&, Done<std::vector<Member>> done) override {
     if (!can_list) return done(Error{ErrorCode::too_large, "too many", {}});
@@ -265,7 +265,7 @@ TEST_CASE("Where the host's table says who is in it, who has gone is neither sho
     CAPTURE(shards);
     EngineOptions options = with_shards(shards);
     auto team = std::make_shared<std::vector<std::string>>(std::vector<std::string>{"alice", "bob", "carol"});
-    options.membership = std::make_unique<Table>(team, true);
+    options.membership = std::make_unique<Team>(team, true);
     Server server(std::move(options));
     const ConversationId red = conversation("team:red");
     Person alice(server, "alice"), bob(server, "bob"), carol(server, "carol"), eve(server, "eve");
@@ -287,7 +287,7 @@ TEST_CASE("Where the host's table says who is in it, who has gone is neither sho
 TEST_CASE("A table of the host's that does not list its members is too large to show who types") {
   EngineOptions options;
   auto team = std::make_shared<std::vector<std::string>>(std::vector<std::string>{"alice", "bob"});
-  options.membership = std::make_unique<Table>(team, false);
+  options.membership = std::make_unique<Team>(team, false);
   Server server(std::move(options));
   Person alice(server, "alice");
   CHECK(code(alice.asks(types(conversation("team:red")))) == ErrorCode::too_large);
