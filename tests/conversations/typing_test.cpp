@@ -26,9 +26,8 @@ std::string message(const Result<T>& answer) {
 Lines several(const char* word, int count) { return Lines(static_cast<std::size_t>(count), word); }
 
 // The members of a team, as the host has them.
-struct HostsTable final : Membership {
-  explicit HostsTable(std::shared_ptr<std::vector<std::string>> who, bool lists)
-      : team(std::move(who)), can_list(lists) {}
+struct Team final : Membership {
+  explicit Team(std::shared_ptr<std::vector<std::string>> who, bool lists) : team(std::move(who)), can_list(lists) {}
   bool owns(const ConversationId& id) const override { return id.view().starts_with("team:"); }
   void members(const ConversationId&, Done<std::vector<Member>> done) override {
     if (!can_list) return done(Error{ErrorCode::too_large, "too many", {}});
@@ -233,7 +232,7 @@ TEST_CASE("The session that he says it through is told of others, and of him onl
   REQUIRE(phone.asks(stops(lunch)));
   server.advance(200ms);
   CHECK(phone.receives().empty());
-  CHECK(tablet.receives() == Lines{"typing: alice", "typing: alice, bob", "typing: alice", "typing: nobody"});
+  CHECK(tablet.receives() == Lines{"typing: alice, bob", "typing: alice", "typing: nobody"});
 }
 
 TEST_CASE("Who is removed, leaves or becomes a reader is shown no longer, and shows nothing") {
@@ -266,7 +265,7 @@ TEST_CASE("Where the host's table says who is in it, who has gone is neither sho
     CAPTURE(shards);
     EngineOptions options = with_shards(shards);
     auto team = std::make_shared<std::vector<std::string>>(std::vector<std::string>{"alice", "bob", "carol"});
-    options.membership = std::make_unique<HostsTable>(team, true);
+    options.membership = std::make_unique<Team>(team, true);
     Server server(std::move(options));
     const ConversationId red = conversation("team:red");
     Person alice(server, "alice"), bob(server, "bob"), carol(server, "carol"), eve(server, "eve");
@@ -288,7 +287,7 @@ TEST_CASE("Where the host's table says who is in it, who has gone is neither sho
 TEST_CASE("A table of the host's that does not list its members is too large to show who types") {
   EngineOptions options;
   auto team = std::make_shared<std::vector<std::string>>(std::vector<std::string>{"alice", "bob"});
-  options.membership = std::make_unique<HostsTable>(team, false);
+  options.membership = std::make_unique<Team>(team, false);
   Server server(std::move(options));
   Person alice(server, "alice");
   CHECK(code(alice.asks(types(conversation("team:red")))) == ErrorCode::too_large);
@@ -367,13 +366,13 @@ TEST_CASE("Signals that are queued go before an event does") {
   Server server(narrow());
   const ConversationId lunch = server.group("lunch", {"alice", "bob", "carol"});
   Person alice(server, "alice"), carol(server, "carol"), bob(server, "bob", {}, 32 << 10);
-  for (int i = 0; i < 20; ++i) {
+  for (int i = 0; i < 200; ++i) {
     REQUIRE(carol.asks(i % 2 == 0 ? types(lunch) : stops(lunch)));
     server.advance(200ms);
   }
-  for (int i = 0; i < 28; ++i) alice.says(lunch, kilobyte(i));
+  for (int i = 0; i < 30; ++i) alice.says(lunch, kilobyte(i));
   const Lines lines = bob.receives();
-  CHECK(lines.size() == 28);
+  CHECK(lines.size() == 30);
   CHECK(std::none_of(lines.begin(), lines.end(), [](const auto& l) { return l.starts_with("pull "); }));
 }
 
@@ -469,7 +468,7 @@ TEST_CASE("Over the network: seen by the one, said at most once a second by the 
   }
 }
 
-TEST_CASE("A typing that is no bool, or goes nowhere, is invalid, and the connection lives") {
+TEST_CASE("What goes nowhere, or is no text, is invalid, and the connection lives") {
   Server server;
   server.group("lunch", {"alice", "bob"});
   Wire alice(server.engine());
@@ -477,7 +476,6 @@ TEST_CASE("A typing that is no bool, or goes nowhere, is invalid, and the connec
   CHECK(alice.code(server, 19, "") == ErrorCode::invalid);
   CHECK(alice.code(server, 19, text(1, text(1, "\xc3\x28"))) == ErrorCode::invalid);
   CHECK(alice.code(server, 19, text(1, text(1, "lunch")) + number(2, ~std::uint64_t{0})) == ErrorCode::ok);
-  CHECK(alice.code(server, 19, text(1, text(1, "lunch")) + text(2, "yes")) == ErrorCode::invalid);
   CHECK(alice.code(server, 19, text(1, text(1, "lunch"))) == ErrorCode::ok);
   CHECK(alice.closed().empty());
 }
