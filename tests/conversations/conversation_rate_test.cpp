@@ -225,7 +225,7 @@ TEST_CASE("Nor one that goes as memory is short; those whose bucket is full go f
   Person alice(server, "alice");
   REQUIRE(taken(alice, room, 70) == 60);
   for (int i = 0; i < 800; ++i) {
-    server.ask("bob", Send{.to = Direct{*UserId::make("peer-" + std::to_string(i))}, .content = {.text = "x"}});
+    (void)server.ask("bob", Send{.to = Direct{*UserId::make("peer-" + std::to_string(i))}, .content = {.text = "x"}});
     if (i % 40 == 0) server.advance(200ms);
   }
   server.advance(1s);
