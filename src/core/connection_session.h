@@ -92,7 +92,7 @@ class ConnectionSession final : public Session, public detail::LinkTarget {
   bool is_moving_ = false;  // to where_, which has not welcomed it yet
   std::vector<Function<void(ConnectionSession&)>> after_move_;
   Shard* where_;
-  std::mutex connection_mutex_;  // the connection is called by one thread at a time
+  mutable std::mutex connection_mutex_;  // the connection is called by one thread at a time
 };
 
 }  // namespace core
