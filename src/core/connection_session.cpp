@@ -495,7 +495,8 @@ void ConnectionSession::revoke(const Error& why) {
 
 void ConnectionSession::finish_close() {
   std::lock_guard lock(connection_mutex_);
-  if (connection_) guarded(core_, [&] { connection_->close(close_reason_); });
+  if (!connection_ || std::exchange(is_close_told_, true)) return;
+  guarded(core_, [&] { connection_->close(close_reason_); });
 }
 
 void ConnectionSession::closed(const Error& why) {

@@ -77,7 +77,7 @@ class ConnectionSession final : public Session, public detail::LinkTarget {
   SteadyTime since_{};
   SlimQueue<Frame> outbox_;
   std::size_t outbox_bytes_ = 0;
-  bool is_ready_ = false, is_full_ = false;
+  bool is_ready_ = false, is_full_ = false, is_close_told_ = false;
   unsigned under_way_ = 0;
   std::size_t reserved_ = 0;  // of the outbox, for pages under way
   RateLimit rate_;            // of what is read
