@@ -56,6 +56,7 @@ struct FeedEvents {
   std::uint64_t next{};  // give as `after` to go on
   bool more = false;     // there is more now
 };
+inline constexpr std::uint64_t feed_end = ~std::uint64_t{0};  // for read_feed: what is there already is passed over
 
 // A chat engine. A movable handle; destroying it stops the engine (as stop(1 s)). Several may live in one process.
 // Every method is safe from any thread, but poll() and run(): one thread at a time.
@@ -115,13 +116,16 @@ class CHATCORE_API Engine {
   // The host's own profile of that user (EngineOptions::profiles) has changed: who watches him is shown it.
   void profile_changed(const UserId&);
 
-  // What was committed after batch `after` (0: from the beginning), whole batches in order, until there are `limit`
-  // events or 1 MiB: what push notifications, search, audit and analytics are made of. Keep `next` once a page is dealt
-  // with: who comes back with it has each event at least once, those of a conversation in order. Events are as stored:
-  // a message in its present state, a change without content. A users' own logs are in it too (kind `own`). `done` runs
-  // once, later, on an engine thread; where there is nothing yet, when there is, or after `wait`, with none. `invalid`:
-  // a batch that is not there. gone: the storage no longer holds what came
-  // after `after`: read the conversations themselves.
+  // What was committed after batch `after` (0: from the beginning; feed_end: from now on), whole batches in order,
+  // until there are `limit` events (0: 200) or 1 MiB: what push notifications, search, audit and analytics are made of.
+  // Keep `next` once a page is dealt with: who comes back with it has each event at least once, those of a conversation
+  // in order. Events are as stored: a message in its present state, a change without content. Users' own logs are in it
+  // too (OwnChanged). `done` runs once, later, on an engine thread; where there is nothing yet, when there is, or after
+  // `wait` (up to a day), with none.
+  // `invalid`: a batch that is not there; a limit over 10,000. gone: the storage no longer holds what came after
+  // `after`: read the conversations themselves. overloaded: 64 read it now. corruption: a record is damaged; the
+  // message names conversation, seq and batch. What came before that batch was given; go on behind it, which leaves out
+  // what else is in it. stopped; the storage's.
   void read_feed(std::uint64_t after, std::uint32_t limit, std::chrono::milliseconds wait, Done<FeedEvents> done);
 
   Stats stats() const noexcept;

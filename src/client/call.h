@@ -28,6 +28,7 @@ struct Call {
   bool once = false;         // may have had an effect that a repeat would double: not repeated after a cut
   bool makes_event = false;  // answered with Accepted
   Bytes body{};
+  Bytes to{};                      // where it goes; of Send and SetTyping, as the one ends the other
   std::size_t cost{};              // of the queue
   std::optional<Error> refused{};  // it had no place in the queue: only to be told so
   Function<void(Result<protocol::View>)> finish{};

@@ -21,7 +21,10 @@ template <class R>
 constexpr bool makes_event = std::is_same_v<typename R::Reply, Accepted>;
 
 template <class R>
-constexpr bool at_most_once = std::is_same_v<R, SendEphemeral>;
+constexpr bool at_most_once = std::is_same_v<R, SendEphemeral> || std::is_same_v<R, SetTyping>;
+
+template <class R>
+constexpr bool begins_or_ends_typing = std::is_same_v<R, Send> || std::is_same_v<R, SetTyping>;
 
 template <class R>
 Function<void(Result<protocol::View>)> decoding(Done<typename R::Reply> done) {
@@ -62,6 +65,7 @@ void Client::call(R request, Done<typename R::Reply> done) {
   if (!core_) return;
   client::Call call{.id = R::id, .once = at_most_once<R>, .makes_event = makes_event<R>};
   call.finish = decoding<R>(std::move(done));
+  if constexpr (begins_or_ends_typing<R>) call.to = protocol::encode(SetTyping{.to = request.to});
   if constexpr (has_key<R>) {
     call.lane = client::Lane::write;
     core_->submit(std::move(call), request.key.empty(), [&](const IdempotencyKey& key) {

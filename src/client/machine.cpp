@@ -53,6 +53,10 @@ void Machine::submit(Call call, SteadyTime now) {
     return surroundings_.finished(std::move(call), std::move(refused));
   }
   if (state_ == State::ended) return surroundings_.finished(std::move(call), last_error_);
+  if (call.id == Send::id) typing_.forget(call.to);
+  if (call.id == SetTyping::id && typing_.is_repeat(call, now)) {
+    return surroundings_.finished(std::move(call), protocol::View());
+  }
   queue_.add(std::move(call));
   pump(now);
 }
@@ -255,6 +259,7 @@ void Machine::send(Bytes frame, SteadyTime now) {
 // ---- queue and streams
 
 void Machine::finished(Call call, Result<protocol::View> answer) {
+  if (call.id == SetTyping::id && !answer) typing_.forget(call.to);
   // Before the caller hears of it: his next call may depend on it.
   if (call.makes_event && answer) {
     if (const auto accepted = protocol::decode<Accepted>(*answer); accepted && accepted->seq != 0) {

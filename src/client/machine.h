@@ -12,6 +12,7 @@
 #include "client/inbox.h"
 #include "client/request_queue.h"
 #include "client/streams.h"
+#include "client/typing_said.h"
 #include "protocol/codec.h"
 
 namespace chatcore {
@@ -96,6 +97,7 @@ class Machine final : QueueOwner, StreamsOwner {
   Backoff backoff_;
   RequestQueue queue_;
   Streams streams_;
+  TypingSaid typing_;
   Checkpoint server_;                 // where to resume
   std::optional<Checkpoint> passed_;  // for the inbox, once no stream is behind it any more
   bool resume_lost_;

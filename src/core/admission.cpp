@@ -52,6 +52,12 @@ Verdict verdict_of(const Core& core, Result<Decision> decision) {
   return verdict_of(decision ? std::move(*decision) : core.policy_default);
 }
 
+bool is_exempt(const Core& core, const Identity& who, const ConversationId& id) {
+  bool exempt = false;
+  if (core.exempt) guarded(core, [&] { exempt = core.exempt(who, id); });
+  return exempt;
+}
+
 }  // namespace
 
 // While decide() is called, the thread that calls it takes a completion as the call's result.
@@ -62,15 +68,31 @@ struct Conversation::Question {
 };
 
 void Conversation::admit(Attempt attempt, Apply apply) {
-  if (attempt.by.limit && !std::exchange(attempt.counted, true)) {
-    if (const auto wait = attempt.by.limit->take(shard_.core().clock->steady())) {
-      return refuse(attempt, rate_limited("messages and changes of this user", *wait));
-    }
+  if (!std::exchange(attempt.counted, true)) {
+    if (Status in_time = count(attempt.by); !in_time) return refuse(attempt, in_time.error());
   }
   if (attempt.asks && !attempt.verdict) return ask_policy(std::move(attempt), std::move(apply));
   if (attempt.verdict && !attempt.verdict->status) return refuse(attempt, attempt.verdict->status.error());
   if (attempt.target != 0) return read_target(std::move(attempt), std::move(apply));
   this->apply(std::move(attempt), std::move(apply), {});
+}
+
+// The user's limit first: who is too fast by himself takes nothing from the others.
+Status Conversation::count(const Caller& by) {
+  const Core& core = shard_.core();
+  if (by.limit) {
+    if (const auto wait = by.limit->take(core.clock->steady())) {
+      return rate_limited("messages and changes of this user", *wait);
+    }
+  }
+  const Limits& limits = core.limits;
+  const bool is_host = by.session == 0 || by.who.trusted;
+  if (limits.conversation_per_second == 0 || is_host || is_exempt(core, by.who, id_)) return {};
+  if (!limit_) limit_.emplace(limits.conversation_per_second, limits.conversation_burst);
+  if (const auto wait = limit_->take(core.clock->steady())) {
+    return rate_limited("messages and changes in this conversation", *wait);
+  }
+  return {};
 }
 
 void Conversation::ask_policy(Attempt attempt, Apply apply) {

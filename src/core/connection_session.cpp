@@ -23,6 +23,7 @@ bool is_page(std::uint16_t request) {
     case RequestId::sync:
     case RequestId::list_members:
     case RequestId::list_conversations:
+    case RequestId::get_profiles:
       return true;
     default:
       return false;
@@ -264,15 +265,19 @@ void ConnectionSession::log_in(const protocol::ClientFrame& frame) {
           self->authenticated(call, std::move(resume), std::move(identity));
         });
       }));
-  std::string peer;
-  guarded(core_, [&] { peer = connection_->peer_address(); });
   try {
-    core_.authenticator->authenticate({std::move(login->token), std::move(peer)},
+    core_.authenticator->authenticate({std::move(login->token), peer_address()},
                                       [done](Result<Identity> identity) { (*done)(std::move(identity)); });
   } catch (...) {
     add(core_.counters.callback_exceptions);
     (*done)(Error{ErrorCode::unauthenticated, "the login could not be checked", {}});
   }
+}
+
+std::string ConnectionSession::peer_address() const {
+  std::string peer;
+  if (connection_) guarded(core_, [&] { peer = connection_->peer_address(); });
+  return peer;
 }
 
 void ConnectionSession::authenticated(std::uint64_t call, Checkpoint resume, Result<Identity> identity) {

@@ -45,6 +45,7 @@ class ConnectionSession final : public Session, public detail::LinkTarget {
   std::size_t bound() const override { return bounded(core_.limits.outbox_bytes); }
   std::vector<Frame> take_queue() override;
   void put_queue(std::vector<Frame>) override;
+  std::string peer_address() const override;
   bool waits(const Frame&) const override;
 
   Shard* shard() const;  // where it lives now

@@ -219,6 +219,8 @@ bool Conversation::idle() const {
          replays_.empty() && !floor_unknown_ && !hinted_ && asked_for_.empty() && unkept_.empty();
 }
 
+bool Conversation::rested() const { return idle() && (!limit_ || limit_->is_full(shard_.core().clock->steady())); }
+
 // ---- an attempt, step by step
 
 void Conversation::change(Attempt attempt, Apply apply) {
@@ -340,6 +342,9 @@ void Conversation::check_member(Attempt attempt, Apply apply) {
       if (row->former) {
         return refuse(attempt, {ErrorCode::forbidden, "you are no longer in this conversation", {}});
       }
+    }
+    if (assigned_.kind == ConversationKind::own) {
+      return refuse(attempt, {ErrorCode::forbidden, "a user's own log holds what he marks, and nothing else", {}});
     }
   }
   admit(std::move(attempt), std::move(apply));

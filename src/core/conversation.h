@@ -13,6 +13,7 @@
 
 #include "core/keys.h"
 #include "core/known_members.h"
+#include "core/rate_limit.h"
 #include "core/reader.h"
 #include "core/roster.h"
 #include "core/store.h"
@@ -65,7 +66,7 @@ struct Attempt {
   std::vector<UserId> about{};                // users whose rows it looks at, besides the sender's
   std::shared_ptr<const RequestView> asks{};  // what a policy is asked about; null: nobody is asked
   std::unique_ptr<Verdict> verdict{};         // what it said
-  bool counted = false;                       // by the user's limit
+  bool counted = false;                       // by the user's limit and the conversation's
   Reply<Accepted> reply{};
 };
 
@@ -207,7 +208,8 @@ class Conversation : public std::enable_shared_from_this<Conversation> {
   bool idle() const;
   bool empty() const { return idle() && !durable_.exists && !keys_.any_failed(); }  // nothing would be lost with it
   void clear();
-  bool forgettable() const { return idle() && !keys_.any_failed(); }
+  bool forgettable() const { return rested() && !keys_.any_failed(); }
+  bool rested() const;  // idle, and whoever speaks when it is loaded again finds no fuller bucket than here
   std::uint64_t last_used() const { return last_used_; }
   ~Conversation();
 
@@ -243,6 +245,7 @@ class Conversation : public std::enable_shared_from_this<Conversation> {
   void know(Attempt, Apply);
   void check_member(Attempt, Apply);
   void admit(Attempt, Apply);
+  Status count(const Caller&);
   void ask_policy(Attempt, Apply);
   void read_target(Attempt, Apply);
   void apply(Attempt, Apply, std::optional<StoredMessage> target);
@@ -334,6 +337,7 @@ class Conversation : public std::enable_shared_from_this<Conversation> {
     std::unique_ptr<Undecided> undecided{};
   };
   std::unordered_map<UserId, Held> held_;
+  std::optional<RateLimit> limit_;  // over all who speak here; none: nobody has yet, or it is unlimited
 
   std::vector<std::shared_ptr<Replay>> replays_;
   std::uint64_t member_changes_ = 0;

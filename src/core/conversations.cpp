@@ -74,7 +74,7 @@ void Conversations::relieve() {
 void Conversations::sweep() {
   const std::uint64_t now = shard_.core().now();
   const auto gone = std::erase_if(conversations_, [&](const auto& entry) {
-    return entry.second->idle() && entry.second->last_used() + unused_ms < now;
+    return entry.second->last_used() + unused_ms < now && entry.second->rested();
   });
   sub(shard_.core().counters.conversations, gone);
 }

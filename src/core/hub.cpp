@@ -14,6 +14,7 @@ namespace {
 constexpr std::size_t users_per_step = 16;
 constexpr std::size_t publications_per_user = 16;
 constexpr std::size_t swept_per_step = 256;
+constexpr std::size_t counted_per_step = 256;
 constexpr std::chrono::milliseconds checkpoint_every{500};
 constexpr std::chrono::milliseconds sweep_every{1000};
 // Beyond what a login may take. One that comes even later is turned away: what was revoked meanwhile is not known.
@@ -28,7 +29,14 @@ Hub::~Hub() = default;
 
 void Hub::join(std::shared_ptr<Session> session) {
   add(shard_.core().counters.sessions);
-  users_[session->identity().user].push_back(std::move(session));
+  users_[session->identity().user].push_back(session);
+  if (told_) told_(*session, true);
+}
+
+const std::vector<std::shared_ptr<Session>>& Hub::sessions_of(const UserId& user) const {
+  static const std::vector<std::shared_ptr<Session>> none;
+  const auto found = users_.find(user);
+  return found == users_.end() ? none : found->second;
 }
 
 void Hub::leave(Session& session) {
@@ -39,6 +47,7 @@ void Hub::leave(Session& session) {
   const auto gone = std::erase_if(user->second, [&](const auto& s) { return s.get() == &session; });
   sub(shard_.core().counters.sessions, gone);
   if (user->second.empty()) users_.erase(user);
+  if (told_ && gone > 0) told_(session, false);
 }
 
 // ---- who follows
@@ -250,6 +259,28 @@ void Hub::show_followers(Shown shown, Function<void(std::uint32_t)> done) {
     }
     if (at < followers->size()) return false;
     end_walk(shown.conversation, *followers);
+    done(count);
+    return true;
+  });
+}
+
+void Hub::for_each_user(Function<void(const UserId&)> run) const {
+  for (const auto& [user, sessions] : users_) run(user);
+}
+
+void Hub::count_followers(const ConversationId& id, Function<bool(const Session&)> counts,
+                          Function<void(std::uint32_t)> done) {
+  const auto found = followers_.find(id);
+  if (found == followers_.end()) return done(0);
+  found->second->begin_walk();
+  shard_.step([this, id, followers = found->second, counts = std::move(counts), done = std::move(done),
+               at = std::size_t{0}, count = std::uint32_t{0}]() mutable {
+    for (std::size_t n = 0; n < counted_per_step && at < followers->size(); ++n, ++at) {
+      const auto& session = followers->at(at).session;
+      count += session && counts(*session) ? 1 : 0;
+    }
+    if (at < followers->size()) return false;
+    end_walk(id, *followers);
     done(count);
     return true;
   });

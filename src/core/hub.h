@@ -26,6 +26,18 @@ class Hub {
 
   void join(std::shared_ptr<Session>);
   void leave(Session&);
+  const std::vector<std::shared_ptr<Session>>& sessions_of(const UserId&) const;
+  // Told of each session that begins or has ended here. Set before threads run.
+  void on_session(Function<void(Session&, bool begins)> told) { told_ = std::move(told); }
+  // Told that signals which were queued for a session here did not leave.
+  void on_signals_lost(Function<void(Session&)> told) { told_of_loss_ = std::move(told); }
+  void signals_lost(Session& session) {
+    if (told_of_loss_) told_of_loss_(session);
+  }
+  void for_each_user(Function<void(const UserId&)>) const;
+  // How many of those who follow a conversation here `counts` says yes of; step by step.
+  void count_followers(const ConversationId&, Function<bool(const Session&)> counts,
+                       Function<void(std::uint32_t)> done);
 
   // A fan-out: step by step, in the order in which it is called.
   void publish(const ConversationId&, Publications, std::uint64_t batch);
@@ -87,6 +99,8 @@ class Hub {
   void forget_revocations(SteadyTime now);
 
   Shard& shard_;
+  Function<void(Session&, bool)> told_;
+  Function<void(Session&)> told_of_loss_;
   std::unordered_map<UserId, std::vector<std::shared_ptr<Session>>> users_;
   std::unordered_map<ConversationId, std::shared_ptr<Followers>> followers_;
   std::unordered_map<std::uint64_t, std::shared_ptr<ConnectionSession>> connections_;

@@ -27,9 +27,10 @@ class InOrder {
  private:
   void start(const std::string& name) {
     queues_[name].front()([this, name] {
-      auto& queue = queues_[name];
-      queue.pop_front();
-      queue.empty() ? static_cast<void>(queues_.erase(name)) : start(name);
+      const auto at = queues_.find(name);
+      if (at == queues_.end()) return;  // dropped
+      at->second.pop_front();
+      at->second.empty() ? static_cast<void>(queues_.erase(at)) : start(name);
     });
   }
   std::unordered_map<std::string, std::deque<Function<void(Task)>>> queues_;

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <string_view>
 #include <unordered_map>
 #include <vector>
 
@@ -10,6 +11,10 @@
 namespace chatcore {
 inline namespace v1 {
 namespace core {
+
+// What the id of a user's own log begins with. He has an inbox entry of it, by which a resume finds it, but it is not
+// in his list.
+inline constexpr std::string_view own_log_mark = "~~";
 
 struct InboxEntry {
   // A channel has no entry that each event moves: only a row that says he is in it.

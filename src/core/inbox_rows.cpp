@@ -107,6 +107,7 @@ Result<OwnedChange> put_entries(Storage& storage, const UserId& user, const std:
       entry.row.age = std::max(entry.row.age, row->age);
     }
     change.rows.push_back({.table = Table::inbox, .key = id.string(), .value = protocol::encode_row(entry.row)});
+    if (id.view().starts_with(own_log_mark)) continue;
     change.rows.push_back({.table = Table::inbox_order, .key = order_key(id, entry.row.age), .value = Bytes()});
   }
   return change;

@@ -33,8 +33,9 @@ void LocalSession::start() {
   if (Status may = home.hub().may_begin(options_.identity, revocations_before_); !may) return close(may.error());
   const bool resumed = begin(home, options_.identity, options_.resume);
   home.hub().watch_expiry(shared_from_this());
-  if (!resumed) queue(std::make_shared<const Bytes>(protocol::encode_reset()));
+  // First its place: a host that takes the reset, and goes, comes back to it.
   if (!resumed || !options_.resume || options_.resume->empty()) home.hub().checkpoint_now(*this);
+  if (!resumed) queue(std::make_shared<const Bytes>(protocol::encode_reset()));
 }
 
 void LocalSession::refuse(const Error& why) { close(why); }

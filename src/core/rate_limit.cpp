@@ -27,6 +27,10 @@ std::optional<std::chrono::nanoseconds> RateLimit::take(SteadyTime time) noexcep
   }
 }
 
+bool RateLimit::is_full(SteadyTime now) const noexcept {
+  return full_at_.load(std::memory_order_relaxed) <= nanoseconds(now);
+}
+
 Error rate_limited(std::string_view what, std::chrono::nanoseconds wait) {
   return {ErrorCode::rate_limited, "too many " + std::string(what) + ": come again after retry_after",
           std::chrono::ceil<std::chrono::milliseconds>(wait)};

@@ -25,6 +25,7 @@ class RateLimit {
 
   // Takes one token. Where there is none: after how long there is one again, and nothing is taken.
   std::optional<std::chrono::nanoseconds> take(SteadyTime now) noexcept;
+  bool is_full(SteadyTime now) const noexcept;  // a new one would give no more
   // After so long it is full, whatever was taken before.
   std::chrono::nanoseconds time_to_fill() const noexcept { return std::chrono::nanoseconds(every_ * burst_); }
 

@@ -36,6 +36,7 @@ bool Session::begin(Shard& home, const Identity& identity, const std::optional<C
   identity_ = identity;
   if (!limit_ && core_.user_limits && !identity.trusted) limit_ = core_.user_limits->of(identity.user);
   begun_at_ = queued_batch_ = taken_batch_ = home.hub().complete_to();
+  since_ = core_.clock->wall();
   home.hub().join(shared_from_this());
   const bool resumes = resume && !resume->empty();
   const std::optional<Place> place = resumes ? to_place(*resume) : std::nullopt;
@@ -200,10 +201,18 @@ void Session::collapse(std::size_t needed) {
   std::vector<Frame> queued = take_queue();
   notices_->collapse(queued, needed, most, hosted_since());
   put_queue(std::move(queued));
+  signals_lost();
   if (notices_->size() > Notices::most) return fall_back();
   // It may have made room where the peer did not: then it goes on here, and not when he takes something.
   if (catch_up_) home_->post([self = shared_from_this()] { self->room(); });
   if (notices_->size() == 0) notices_.reset();  // signals were enough
+}
+
+// Later: whoever is told may want to show them again.
+void Session::signals_lost() {
+  home_->post([self = shared_from_this()] {
+    if (self->home_) self->home_->hub().signals_lost(*self);
+  });
 }
 
 // Too much to be told one by one: it is brought on from its last checkpoint, as one who comes back, at its own pace.
@@ -242,6 +251,7 @@ std::vector<Session::Stale> Session::take_stale() {
   });
   put_queue(std::move(queued));
   hosted_since_.store(version, std::memory_order_relaxed);
+  if (home_) signals_lost();
   return stale;
 }
 

@@ -33,6 +33,11 @@ class Session : public std::enable_shared_from_this<Session> {
   const Identity& identity() const { return identity_; }
   std::uint64_t revocations_before() const { return revocations_before_; }
   Caller caller() const { return {identity_, id_, limit_}; }
+  TimePoint since() const { return since_; }  // when it began
+  virtual std::string peer_address() const { return {}; }
+  // How it counts for its user's presence. Kept for features.
+  PresenceState presence() const { return presence_; }
+  void set_presence(PresenceState state) { presence_ = state; }
 
   // An event, from the hub. A conversation that is still being caught up with is left out: the replay brings it. True:
   // the first one since the last checkpoint.
@@ -45,6 +50,7 @@ class Session : public std::enable_shared_from_this<Session> {
   bool deliver(const ConversationId&, const Publication&, const Seen* = nullptr);
   // Something that is never stored: dropped where half the outbox is full. False: dropped. `asked_at`: see Publication.
   bool show(const Frame&, const ConversationId&, std::uint64_t asked_at);
+  bool has_room_for_signals() const { return !half_full(); }
   // Everything up to this batch is in the outbox, or the reader is told to pull it.
   void checkpoint(const Frame&, std::uint64_t batch);
   bool wants_checkpoint() const { return delivered_ && !catch_up_ && !looks(); }
@@ -114,6 +120,7 @@ class Session : public std::enable_shared_from_this<Session> {
   std::uint64_t revocations_before_;    // when its login began
   std::shared_ptr<RateLimit> limit_{};  // of the user
   std::uint64_t begun_at_ = 0;          // the batch
+  TimePoint since_{};
 
  private:
   // Catching up: see docs/architecture.md, "Checkpoints and resume".
@@ -149,9 +156,11 @@ class Session : public std::enable_shared_from_this<Session> {
   bool make_room_for(std::size_t bytes);
   void collapse(std::size_t needed);
   void fall_back();
+  void signals_lost();
   void notify(const ConversationId&, const Notices::Moved&);
 
   const std::uint64_t id_;
+  PresenceState presence_ = PresenceState::online;
   const std::size_t own_bytes_;  // as they are accounted for
   std::unique_ptr<CatchUp> catch_up_;
   std::uint64_t catch_ups_ = 0;

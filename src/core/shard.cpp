@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "core/conversation.h"
+#include "core/feed.h"
 #include "core/hub.h"
 #include "core/inbox.h"
 #include "core/pages.h"
@@ -113,7 +114,10 @@ void Shard::ready(std::shared_ptr<Session> session) {
   local_.fetch_add(1, std::memory_order_relaxed);
 }
 
-void Shard::finished(std::uint64_t batch) { finished_ = std::max(finished_, batch); }
+void Shard::finished(std::uint64_t batch) {
+  finished_ = std::max(finished_, batch);
+  if (index_ == 0) state<Feed>().moved(*this);
+}
 
 bool Shard::run_timer(SteadyTime now) {
   if (timers_.empty() || timers_.begin()->first > now) return false;
@@ -250,12 +254,26 @@ bool Shard::hand_over() {
   return told;
 }
 
+void Shard::before_stop(Function<void(Task)> work) { before_stop_.push_back(std::move(work)); }
+
+void Shard::say_goodbye(Task done) {
+  const auto left = std::make_shared<std::size_t>(before_stop_.size());
+  if (*left == 0) return done();
+  const auto all_done = std::make_shared<Task>(std::move(done));
+  for (auto& work : before_stop_) {
+    work([left, all_done] {
+      if (--*left == 0) (*all_done)();
+    });
+  }
+}
+
 void Shard::drop_all() {
   std::vector<Task> arrived;
   {
     std::lock_guard lock(mutex_);
     dropped_ = true;
     arrived.swap(arrived_);
+    has_arrived_ = false;
   }
   arrived.clear();
   std::exchange(tasks_, {}).clear();
@@ -270,7 +288,11 @@ void Shard::drop_all() {
   inbox_->clear();
   pages_->clear();
   in_order_.clear();
+  before_stop_.clear();
   states_.clear();
+  local_ = 0;
+  submitted_ = false;
+  finished_ = told_finished_;
 }
 
 }  // namespace core

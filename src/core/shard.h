@@ -50,6 +50,8 @@ class Shard {
 
   // From this shard's thread.
   void after(std::chrono::milliseconds, Task);
+  void before_stop(Function<void(Task done)>);  // a stop runs it, with the shard still at work, and waits for `done`
+  void say_goodbye(Task done);                  // runs these
   void step(Function<bool()>);                  // long work: called until it says true, each call one item; in order
   void changed(std::shared_ptr<Conversation>);  // has a change to hand to the store this turn
   void submitted();                             // to the store, which wants it flushed this turn
@@ -114,6 +116,7 @@ class Shard {
   std::uint64_t finished_ = 0, told_finished_ = 0;
 
   InOrder in_order_;
+  std::vector<Function<void(Task)>> before_stop_;
   std::map<const void*, std::shared_ptr<void>> states_;
   std::unique_ptr<Conversations> conversations_;
   std::unique_ptr<Inbox> inbox_;

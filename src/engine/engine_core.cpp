@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "core/connection_session.h"
+#include "core/feed.h"
 #include "core/hints.h"
 #include "core/hub.h"
 #include "core/inbox.h"
@@ -11,6 +12,7 @@
 #include "core/pages.h"
 #include "core/shard.h"
 #include "core/store.h"
+#include "features/presence.h"
 #include "features/table.h"
 
 namespace chatcore {
@@ -204,6 +206,7 @@ Status EngineCore::start(EngineOptions& options) {
     Loop& loop = *loops_[shard->index() % loops_.size()];
     loop.add(*shard);
     shard->on_wake([&loop] { loop.wake(); });
+    features::attend(*shard);
     shard->post([this, &shard = *shard] {
       sweep(shard);
       if (core_->memory_budget != 0) relieve(shard);
@@ -328,7 +331,7 @@ PollResult EngineCore::poll(std::chrono::microseconds budget) {
   if (poller_ == std::this_thread::get_id()) return {};  // in a callback
   const auto keep = shared_from_this();                  // where it hangs in the host's code past the end of stop()
   std::unique_lock lock(polling_, std::try_to_lock);
-  if (!lock) return {};  // another thread polls
+  if (!lock || stopped_) return {};  // another thread polls, or has stopped it
   poller_ = std::this_thread::get_id();
   const PollResult result = loops_.front()->poll(budget);
   poller_ = std::thread::id();
@@ -341,7 +344,7 @@ void EngineCore::run() {
   if (thread_count_ == 0) {
     const auto keep = shared_from_this();
     std::unique_lock lock(polling_, std::try_to_lock);
-    if (!lock) return;
+    if (!lock || stopped_) return;
     poller_ = std::this_thread::get_id();
     loops_.front()->on_idle_wake(nullptr);
     loops_.front()->run();
@@ -377,8 +380,22 @@ void EngineCore::membership_changed(const UserId& user) {
   home.post([&hub = home.hub(), user, since] { hub.membership_changed(user, since); });
 }
 
-void EngineCore::profile_changed(const UserId&) {}
-void EngineCore::read_feed(std::uint64_t, std::uint32_t, std::chrono::milliseconds, Done<FeedEvents>) {}
+void EngineCore::profile_changed(const UserId& user) {
+  if (!core_->profiles || user.empty() || core_->stopping) return;
+  core::Shard& home = core_->home(user);
+  home.post([&home, user] { features::show_host_profile(home, user); });
+}
+
+void EngineCore::read_feed(std::uint64_t after, std::uint32_t limit, std::chrono::milliseconds wait,
+                           Done<FeedEvents> done) {
+  core::Shard& first = *core_->shards.front();
+  core::Reply<FeedEvents> reply([keep = core_, done = std::move(done)](Result<FeedEvents> events) mutable {
+    if (done) core::guarded(*keep, [&] { done(std::move(events)); });
+  });
+  first.post([&first, after, limit, wait, reply = std::move(reply)]() mutable {
+    first.state<core::Feed>().read(first, after, limit, wait, std::move(reply));
+  });
+}
 
 Stats EngineCore::stats() const {
   const core::Counters& c = core_->counters;

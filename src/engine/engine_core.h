@@ -59,7 +59,7 @@ class EngineCore final : public Acceptor, public std::enable_shared_from_this<En
   void stop_transports(bool threads_ended);
   void finish();  // by the last thread that ran something of ours
   void finish_if_left();
-  void flush_inboxes(SteadyTime deadline);
+  void write_what_waits(SteadyTime deadline);
 
   std::shared_ptr<core::Core> core_;
   const std::unique_ptr<Authenticator> authenticator_;

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "core/feed.h"
 #include "core/hints.h"
 #include "core/hub.h"
 #include "core/inbox.h"
@@ -69,10 +70,6 @@ Status EngineCore::stop(std::chrono::milliseconds time) {
     finish_when_ended_ = running_ != 0;
   }
   if (finish_now) finish();
-  if (polls) {
-    poller_ = std::thread::id();
-    polling_.unlock();
-  }
   {
     std::lock_guard lock(mutex_);
     if (!storage_ended) {
@@ -82,6 +79,10 @@ Status EngineCore::stop(std::chrono::milliseconds time) {
     }
     stopped_ = true;
     ended_.notify_all();
+  }
+  if (polls) {  // not before: whoever polls next must see that there is nothing left
+    poller_ = std::thread::id();
+    polling_.unlock();
   }
   if (left && !finish_now) {
     left_polling_ = true;
@@ -109,6 +110,7 @@ bool EngineCore::take_over_polling(SteadyTime farewell, SteadyTime deadline) {
 
 // What is under way is finished, and everyone is told.
 void EngineCore::say_goodbye(SteadyTime farewell, SteadyTime deadline) {
+  core_->shards.front()->post([&first = *core_->shards.front()] { first.state<core::Feed>().give_up(); });
   const auto all_answered = [this] { return core_->under_way.load() <= 0; };
   if (!wait_until(farewell, all_answered)) {
     core_->decides_no_more = true;
@@ -117,7 +119,7 @@ void EngineCore::say_goodbye(SteadyTime farewell, SteadyTime deadline) {
     }
     wait_until(std::min(deadline, std::chrono::steady_clock::now() + std::chrono::milliseconds(100)), all_answered);
   }
-  flush_inboxes(farewell);
+  write_what_waits(farewell);
   if (core_->hints) core_->hints->stop();
   for (auto& shard : core_->shards) {
     shard->post([&hub = shard->hub()] {
@@ -162,13 +164,20 @@ void EngineCore::finish_if_left() {
   if (lock) finish();
 }
 
-// So that the next open finds nothing to recover.
-void EngineCore::flush_inboxes(SteadyTime deadline) {
-  auto left = std::make_shared<std::atomic<std::size_t>>(core_->shards.size());
-  for (auto& shard : core_->shards) {
-    shard->post([&shard = *shard, left] { shard.inbox().flush_then([left](Status) { left->fetch_sub(1); }); });
+// What was to be written a little later; so the next open finds nothing to recover.
+void EngineCore::write_what_waits(SteadyTime deadline) {
+  const auto on_all = [&](auto work) {
+    auto left = std::make_shared<std::atomic<std::size_t>>(core_->shards.size());
+    for (auto& shard : core_->shards) {
+      shard->post([&shard = *shard, work, left] { work(shard, [left] { left->fetch_sub(1); }); });
+    }
+    wait_until(deadline, [left] { return left->load() == 0; });
+  };
+  // Twice: what one feature writes may give another one something to write.
+  for (int i = 0; i < 2; ++i) {
+    on_all([](core::Shard& shard, auto done) { shard.say_goodbye(std::move(done)); });
   }
-  wait_until(deadline, [left] { return left->load() == 0; });
+  on_all([](core::Shard& shard, auto done) { shard.inbox().flush_then([done = std::move(done)](Status) { done(); }); });
 }
 
 bool EngineCore::end_threads(SteadyTime deadline) {

@@ -132,7 +132,7 @@ Seq visible_head(const core::Conversation& conversation, const core::Intervals& 
 }
 
 Status require_group(const core::Draft& draft) {
-  if (draft.state().kind != ConversationKind::direct) return {};
+  if (draft.state().kind == ConversationKind::group || draft.state().kind == ConversationKind::channel) return {};
   return Error{ErrorCode::forbidden, "a direct conversation has its two members and no settings", {}};
 }
 

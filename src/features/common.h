@@ -63,6 +63,9 @@ Result<Content> content_of(core::Draft&, Content sent);
 Status require(const core::Draft&, Role);
 // The last seq that a reader may know of: a former member's is where he left.
 Seq visible_head(const core::Conversation&, const core::Intervals& visible);
+// Whether its readers may mark it, and move a cursor up to there.
+Status may_be_marked(const core::Conversation&);
+Status may_move_cursor(const core::Conversation&, const Result<core::Standing>&, Seq);
 Status require_group(const core::Draft&);           // or a channel
 Status require_stored_members(const core::Draft&);  // and its members can be changed by requests
 // His role; the host's is above all.

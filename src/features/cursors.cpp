@@ -1,4 +1,4 @@
-#include "features/common.h"
+#include "features/own_log.h"
 
 namespace chatcore {
 inline namespace v1 {
@@ -9,65 +9,28 @@ Status check_read(Core&, const Caller& by, MarkRead& request) {
   return check_id(request.conversation, "conversation");
 }
 
-namespace {
-
-// On the user's shard: the row is his. Read and written without another MarkRead in between.
-void move_cursor(Shard& home, Call<MarkRead> call) {
-  const std::string partition = "u:" + call.by.who.user.string(), key = call.request.conversation.string();
-  home.in_order().run(partition + "/" + key, [&home, partition, key, call = std::move(call)](core::Task over) mutable {
-    struct Found {
-      Seq head{}, cursor{};
-    };
-    home.core().store->read(
-        home,
-        [partition, key](Storage& storage) -> Result<Found> {
-          auto page = storage.events(partition, Log::messages, 1, Direction::forward, {.rows = 1});
-          if (!page) return page.error();
-          auto row = storage.row(partition, Table::marks, key);
-          if (!row) return row.error();
-          Found found{.head = page->head};
-          if (*row) {
-            auto number = protocol::decode_row<protocol::NumberRow>(*(*row)->value);
-            if (!number) return number.error();
-            found.cursor = number->number;
-          }
-          return found;
-        },
-        [&home, partition, key, call = std::move(call), over = std::move(over)](Result<Found> found) mutable {
-          const Seq seq = call.request.seq;
-          if (!found || found->cursor >= seq) {
-            found ? call.reply(ReadCursor{found->cursor}) : call.reply(found.error());
-            return over();
-          }
-          auto change = std::make_shared<core::OwnedChange>();
-          change->partition = partition;
-          change->expected_head = change->new_head = found->head;
-          change->rows = {
-              {.table = Table::marks, .key = key, .value = protocol::encode_row(protocol::NumberRow{seq})}};
-          home.core().store->submit(
-              home, std::move(change),
-              [call = std::move(call), over = std::move(over), seq](const Status& status, std::uint64_t) mutable {
-                status ? call.reply(ReadCursor{seq}) : call.reply(status.error());
-                over();
-              });
-        });
-  });
-}
-
-}  // namespace
-
 void mark_read(Shard& shard, Call<MarkRead> call) {
   auto conversation = shard.conversations().get(call.request.conversation);
   const Identity who = call.by.who;
   conversation->read_as(who, [&shard, conversation, call = std::move(call)](Result<core::Standing> standing) mutable {
-    if (!standing) return call.reply(standing.error());
-    const Seq head = visible_head(*conversation, standing->intervals);
-    if (call.request.seq > head) {
-      return call.reply(Error{ErrorCode::invalid, "seq: beyond the head, which is " + std::to_string(head), {}});
-    }
-    Shard& home = shard.core().home(call.by.who.user);
-    home.post([&home, call = std::move(call)]() mutable { move_cursor(home, std::move(call)); });
+    if (Status may = may_move_cursor(*conversation, standing, call.request.seq); !may) return call.reply(may.error());
+    const UserId user = call.by.who.user;
+    Shard& own = shard.core().home(own_log_of(user));
+    own.post([&own, user, call = std::move(call)]() mutable {
+      move_cursor(own, user, call.request.conversation, call.request.seq,
+                  [reply = std::move(call.reply)](Result<Seq> cursor) mutable {
+                    cursor ? reply(ReadCursor{*cursor}) : reply(cursor.error());
+                  });
+    });
   });
+}
+
+Status may_move_cursor(const core::Conversation& conversation, const Result<core::Standing>& standing, Seq seq) {
+  if (!standing) return standing.error();
+  if (Status may = may_be_marked(conversation); !may) return may;
+  const Seq head = visible_head(conversation, standing->intervals);
+  if (seq <= head) return {};
+  return Error{ErrorCode::invalid, "seq: beyond the head, which is " + std::to_string(head), {}};
 }
 
 }  // namespace features

@@ -109,6 +109,7 @@ Status check_set_profile(Core&, const Caller&, SetProfile&);
 void set_profile(Shard&, Call<SetProfile>);
 Status check_get_profiles(Core&, const Caller&, GetProfiles&);
 void get_profiles(Shard&, Call<GetProfiles>);
+void show_host_profile(Shard& home, const UserId&);  // to who watches him: it has changed
 
 // list.cpp
 Status check_list(Core&, const Caller&, ListConversations&);

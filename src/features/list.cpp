@@ -1,39 +1,26 @@
 #include <algorithm>
 
-#include "core/ask_host.h"
 #include "core/inbox.h"
 #include "core/reader.h"
 #include "core/store.h"
-#include "features/common.h"
+#include "features/own_log.h"
+#include "features/places.h"
 
 namespace chatcore {
 inline namespace v1 {
 namespace features {
 namespace {
 
-constexpr std::uint32_t most_unread = 100;
-constexpr unsigned most_pages = 16;  // that are looked through for one conversation
-constexpr std::size_t preview_bytes = 512;
-
 // A conversation of the caller's that has no entry in his list, or has one.
 struct Place {
   ConversationId conversation{};
   std::uint64_t age = 0;  // of its last event, by which the list is sorted
-  Seq cursor = 0;
+  Marks marks{};
 };
 struct Listed {
   std::vector<Place> places{};  // in the order of the list
   std::string next{};
 };
-
-Result<Seq> read_cursor(Storage& storage, const UserId& user, const ConversationId& id) {
-  auto row = storage.row("u:" + user.string(), Table::marks, id.view());
-  if (!row) return row.error();
-  if (!*row) return Seq{0};
-  auto number = protocol::decode_row<protocol::NumberRow>(*(*row)->value);
-  if (!number) return number.error();
-  return number->number;
-}
 
 // A page of the entries, and between them those that have none: they are many to few, and come sorted.
 Result<Listed> read_list(Storage& storage, const UserId& user, const std::string& after, std::uint32_t limit,
@@ -56,84 +43,12 @@ Result<Listed> read_list(Storage& storage, const UserId& user, const std::string
     listed.places.resize(limit);
     listed.next = key(listed.places.back());
   }
-  for (Place& place : listed.places) {
-    auto cursor = read_cursor(storage, user, place.conversation);
-    if (!cursor) return cursor.error();
-    place.cursor = *cursor;
-  }
+  std::vector<ConversationId> ids;
+  for (const Place& place : listed.places) ids.push_back(place.conversation);
+  auto own = read_own(storage, user, ids);
+  if (!own) return own.error();
+  for (std::size_t i = 0; i < ids.size(); ++i) listed.places[i].marks = std::move(own->marks[i]);
   return listed;
-}
-
-// What a list shows of a message: the beginning of its text.
-EventPtr preview_of(Event event) {
-  MessagePosted posted = *event.as<MessagePosted>();
-  posted.content.data.clear();
-  posted.content.metadata.clear();
-  if (posted.content.text.size() > preview_bytes) {
-    std::size_t end = preview_bytes;
-    while (end > 0 && (static_cast<unsigned char>(posted.content.text[end]) & 0xc0) == 0x80) --end;
-    posted.content.text.resize(end);
-  }
-  event.body = std::move(posted);
-  return std::make_shared<const Event>(std::move(event));
-}
-
-Status count(const core::ReadPage& page, const UserId& reader, ConversationEntry& entry) {
-  for (const auto& [seq, bytes] : page.events) {
-    auto event = protocol::decode<Event>(bytes);
-    if (!event) return event.error();
-    if (entry.active == TimePoint{}) entry.active = event->time;
-    const auto* posted = event->as<MessagePosted>();
-    if (!posted) continue;
-    if (seq > entry.read && !posted->deleted && event->sender != reader) {
-      if (entry.unread == most_unread) {
-        entry.unread_more = true;
-        return {};
-      }
-      ++entry.unread;
-    }
-    if (!entry.last) entry.last = preview_of(std::move(*event));
-  }
-  return {};
-}
-
-// The preview and what is unread, from the recent tail: page by page, until both are known.
-Result<ConversationEntry> summarize(Storage& storage, const std::string& partition, core::ReadRange range,
-                                    ConversationEntry entry) {
-  for (unsigned pages = 0; pages < most_pages; ++pages) {
-    auto page = core::read_messages(storage, partition, range);
-    if (!page) return page.error();
-    if (Status counted = count(*page, range.reader, entry); !counted) return counted.error();
-    const bool all = entry.unread_more || page->covers_from <= entry.read + 1;
-    if (!page->more || (all && entry.last)) return entry;
-    if (pages + 1 == most_pages) entry.unread_more = !all;
-    range.start = page->covers_from - 1;
-    range.limit = most_unread + 10;
-  }
-  return entry;
-}
-
-// On the conversation's shard.
-void summary(Shard& shard, const ConversationId& id, const Identity& who, Seq cursor,
-             core::Reply<ConversationEntry> reply) {
-  auto conversation = shard.conversations().get(id);
-  conversation->read_as(who, [&shard, conversation, who, cursor,
-                              reply = std::move(reply)](Result<core::Standing> standing) mutable {
-    if (!standing) return reply(standing.error());
-    ConversationEntry entry{.info = info_for(*conversation, who, *standing), .read = cursor};
-    const Seq head = entry.info.head;
-    core::ReadRange range{.start = head,
-                          .direction = Direction::backward,
-                          .head = head,
-                          .limit = static_cast<std::uint32_t>(std::clamp<Seq>(head - std::min(head, cursor), 10, 110)),
-                          .reader = who.user,
-                          .intervals = std::move(standing->intervals)};
-    shard.core().store->read(
-        shard,
-        [partition = "c:" + conversation->id().string(), range = std::move(range), entry = std::move(entry)](
-            Storage& storage) mutable { return summarize(storage, partition, std::move(range), std::move(entry)); },
-        [reply = std::move(reply)](Result<ConversationEntry> summed) mutable { reply(std::move(summed)); });
-  });
 }
 
 struct Gathering {
@@ -175,8 +90,8 @@ void gather(Shard& home, const Identity& who, Listed listed, core::Reply<Convers
   for (std::size_t i = 0; i < listed.places.size(); ++i) {
     const ConversationId id = listed.places[i].conversation;
     Shard& shard = home.core().home(id);
-    shard.post([&shard, &home, id, who, cursor = listed.places[i].cursor, gathering, i] {
-      summary(shard, id, who, cursor, [&home, gathering, i](Result<ConversationEntry> entry) {
+    shard.post([&shard, &home, id, who, marks = listed.places[i].marks, gathering, i] {
+      summarize(shard, id, who, marks, [&home, gathering, i](Result<ConversationEntry> entry) {
         home.post([gathering, i, entry = std::move(entry)]() mutable {
           if (entry) {
             gathering->page.conversations[i] = std::move(*entry);
@@ -244,27 +159,15 @@ void list(Shard& home, Call<ListConversations> call, std::vector<ConversationId>
 
 }  // namespace
 
-// The entries lie behind the commits: they are written first, so that the list shows what was acknowledged. Channels,
-// and what the host's table knows, are looked up where they are.
+// What lies behind the commits is written first, so that the list shows what was acknowledged. Channels, and what the
+// host's table knows, are looked up where they are.
 void list_conversations(Shard& home, Call<ListConversations> call) {
-  // Where they can't be, on a full disk, it shows what is written.
-  home.inbox().flush_then([&home, call = std::move(call)](Status) mutable {
-    home.core().store->read(
-        home, [user = call.by.who.user](Storage& storage) { return core::channels_of(storage, user); },
-        [&home, call = std::move(call)](Result<std::vector<ConversationId>> channels) mutable {
-          if (!channels) return call.reply(channels.error());
-          Membership* const table = home.core().membership;
-          if (!table) return list(home, std::move(call), std::move(*channels));
-          const UserId user = call.by.who.user;
-          Function<void(Result<std::vector<ConversationId>>)> both =
-              [&home, call = std::move(call), channels = std::move(*channels)](const auto& hosted) mutable {
-                if (!hosted) return call.reply(hosted.error());
-                channels.insert(channels.end(), hosted->begin(), hosted->end());
-                list(home, std::move(call), std::move(channels));
-              };
-          core::ask_host<std::vector<ConversationId>>(
-              home, [&](auto done) { table->conversations(user, std::move(done)); }, std::move(both));
-        });
+  const UserId user = call.by.who.user;
+  when_written(home, user, [&home, user, call = std::move(call)]() mutable {
+    places_without_entries(home, user,
+                           [&home, call = std::move(call)](Result<std::vector<ConversationId>> others) mutable {
+                             others ? list(home, std::move(call), std::move(*others)) : call.reply(others.error());
+                           });
   });
 }
 

@@ -167,8 +167,8 @@ void join(Shard& shard, Call<Join> call) {
       if (Status stored = require_stored_members(draft); !stored) return stored;
       if (!was->former) return {};
     }
-    const bool open = state.exists && state.kind != ConversationKind::direct && !draft.hosted() &&
-                      (state.settings->open || draft.by().who.trusted);
+    const bool of_many = state.kind == ConversationKind::group || state.kind == ConversationKind::channel;
+    const bool open = state.exists && of_many && !draft.hosted() && (state.settings->open || draft.by().who.trusted);
     if (!open && was) return Error{ErrorCode::forbidden, "this group is not open: ask an admin", {}};
     if (!open) {
       return Error{ErrorCode::no_such_conversation, "there is no such conversation, or you are not in it", {}};

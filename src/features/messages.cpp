@@ -1,4 +1,5 @@
 #include "features/common.h"
+#include "features/typing.h"
 
 namespace chatcore {
 inline namespace v1 {
@@ -40,7 +41,8 @@ void send(Shard& shard, Call<Send> call) {
   const UserId peer = direct ? call.request.to.direct()->peer : UserId{};
   auto attempt = attempt_of(shard, call, direct ? core::Attempt::From::anyone : core::Attempt::From::members);
   shard.conversations().get(id)->change(
-      std::move(attempt), [content = std::move(call.request.content), direct, peer](core::Draft& draft) -> Status {
+      std::move(attempt),
+      [&shard, content = std::move(call.request.content), direct, peer](core::Draft& draft) -> Status {
         auto said = content_of(draft, std::move(content));
         if (!said) return said.error();
         if (direct && !draft.state().exists) {
@@ -49,6 +51,7 @@ void send(Shard& shard, Call<Send> call) {
           return may;
         }
         draft.message(MessagePosted{.content = std::move(*said)});
+        types_no_more(shard, draft.id(), draft.by().who.user);
         return {};
       });
 }

@@ -218,7 +218,7 @@ TEST_CASE("The next life may have more shards, or fewer") {
 
 namespace {
 
-// Four shards that the test runs by hand, so that it can hold one of them.
+// Shards that the test runs by hand, so that it can hold one of them.
 class Shards {
  public:
   Shards() {
@@ -293,6 +293,12 @@ class Shards {
   std::shared_ptr<core::Core> core = std::make_shared<core::Core>();
 };
 
+// Items, until there is something to do behind them.
+void begin_work(core::Shard& shard, SteadyTime now) {
+  for (int items = 0; items < 100 && !(shard.run_one(now) && shard.runnable()); ++items) {
+  }
+}
+
 std::uint64_t batch_of(const Checkpoint& checkpoint) {
   const auto place = core::to_place(checkpoint);
   REQUIRE(place);
@@ -300,6 +306,17 @@ std::uint64_t batch_of(const Checkpoint& checkpoint) {
 }
 
 }  // namespace
+
+TEST_CASE("A shard that is dropped in the middle of its work has nothing more to do") {
+  Shards shards;
+  for (std::size_t i = 0; i < 8; ++i) shards.begins({.user = user(numbered("user", i))}, text(Direct{"bob"}, "hi"));
+  for (auto& shard : shards.core->shards) begin_work(*shard, shards.clock->steady());
+  for (auto& shard : shards.core->shards) shard->drop_all();
+  for (auto& shard : shards.core->shards) {
+    CHECK_FALSE(shard->runnable());
+    CHECK_FALSE(shard->run_one(shards.clock->steady()));
+  }
+}
 
 TEST_CASE("While one shard is held back, no checkpoint passes what it has not said yet") {
   Shards shards;

@@ -427,18 +427,6 @@ TEST_CASE("Marks from several devices at once end at the furthest") {
   }
 }
 
-TEST_CASE("A cursor that the storage did not take has not moved") {
-  Server server;
-  Person alice(server, "alice"), bob(server, "bob");
-  const ConversationId pair = alice.says(Direct{"bob"}, "1").conversation;
-  server.advance(2s);
-  server.store->inbox_commits_fail = true;
-  CHECK(code(bob.asks(MarkRead{.conversation = pair, .seq = 1})) == ErrorCode::storage_unavailable);
-  server.store->inbox_commits_fail = false;
-  CHECK(entry(server, "bob", pair).read == 0);
-  CHECK(bob.asks(MarkRead{.conversation = pair, .seq = 1})->seq == 1);
-}
-
 // ---- the conversation list
 
 TEST_CASE("Conversations are listed by last activity, with the last message and what is unread") {

@@ -41,3 +41,21 @@ TEST_CASE("A checkpoint of another life of the store gets a reset") {
   Person again(server, "bob", place);
   CHECK(again.receives() == Lines{"reset"});
 }
+
+TEST_CASE("Who is told to start again, and goes at once, is not told so a second time") {
+  Server server;
+  std::optional<Checkpoint> place = [&] {
+    Person bob(server, "bob");
+    (void)bob.takes();
+    return bob.checkpoint();
+  }();
+  server.store->epoch = "second";
+  server.restart();
+  for (const std::string told : {"reset", "nothing"}) {
+    Session bob = server.engine().open_session({.identity = {.user = user("bob")}, .resume = place});
+    server.settle();
+    const auto push = bob.take();
+    CHECK((push ? line(*push) : "nothing") == told);
+    place = bob.checkpoint();
+  }
+}

@@ -64,6 +64,10 @@ class Programs(unittest.TestCase):
         self.assertIn("#4 bob: Noodles at one.", done.stdout)
         self.assertRegex(done.stdout, r"commits \d+, changes \d+, events [4-9]")
 
+    def test_push_notifier(self):
+        done = run("push_notifier")
+        self.assertEqual((done.returncode, done.stdout), (0, "to carol's phone: alice: Noodles at one?\n"))
+
 
 class ChatServer(unittest.TestCase):
     def test_wants_to_know_how_users_log_in(self):

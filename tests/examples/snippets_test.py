@@ -81,6 +81,17 @@ struct Mine : Storage {
 """,
         "};\n",
     ),
+    "search.keep(": (
+        """#include <chatcore/chatcore.h>
+using namespace chatcore;
+struct {
+  void try_again_later(const Error&, std::uint64_t) {}
+  void add(const Event&) {}
+  void keep(std::uint64_t) {}
+} search;
+""",
+        "",
+    ),
     "Certificates::make(": (
         """#include <chatcore/chatcore.h>
 using namespace chatcore;
@@ -215,7 +226,7 @@ def main():
     good = code_lines(readme[0]) == code_lines((ROOT / "examples/hello/hello.cpp").read_text())
     if not good:
         print("README.md: the first snippet is not examples/hello/hello.cpp")
-    pages = ("storage", "transport", "auth", "testing", "policy", "membership", "pubsub")
+    pages = ("storage", "transport", "auth", "testing", "policy", "membership", "pubsub", "embedding")
     for page in ("README.md", *(f"docs/{page}.md" for page in pages)):
         for snippet in snippets(page):
             good = compiles(page, snippet) and good

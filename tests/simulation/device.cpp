@@ -368,6 +368,8 @@ void Device::perform(const Op& op) {
       return change_message(op, std::move(attempt));
     case Do::mark_read:
       return mark_read(op);
+    case Do::mark:
+      return mark(op);
     case Do::history:
       return read_back(op);
     case Do::list:
@@ -427,9 +429,26 @@ void Device::mark_read(const Op& op) {
   if (highest == 0) return;
   const Seq seq = highest - op.n % std::min<Seq>(highest, 3);
   world_.truth.read_to(user_, id->string(), seq, false);
-  ask(MarkRead{*id, seq}, [this, id = *id, seq](Result<ReadCursor> cursor) {
-    if (cursor) world_.truth.read_to(user_, id.string(), seq, true);
+  ask(MarkRead{*id, seq}, [this, id = *id, seq, crashes = world_.truth.crashes](Result<ReadCursor> cursor) {
+    // An answer may still be on its way when its server has gone.
+    if (cursor && crashes == world_.truth.crashes) world_.truth.read_to(user_, id.string(), seq, true);
   });
+}
+
+void Device::mark(const Op& op) {
+  const auto id = conversation(op.place);
+  if (!id) return;
+  const bool on = op.n % 3 != 0;
+  switch (op.n / 3 % 4) {
+    case 0:
+      return ask(Mute{*id, on ? TimePoint::max() : TimePoint{}}, {});
+    case 1:
+      return ask(Pin{*id, on}, {});
+    case 2:
+      return ask(Archive{*id, on}, {});
+    default:
+      return ask(MarkUnread{*id, on}, {});
+  }
 }
 
 void Device::read_back(const Op& op) {

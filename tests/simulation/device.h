@@ -57,6 +57,7 @@ class Device {
   void send_again(const Op&, Attempt);
   void read_back(const Op&);
   void mark_read(const Op&);
+  void mark(const Op&);
   Target place(unsigned) const;
   std::optional<ConversationId> conversation(unsigned place) const;
   IdempotencyKey next_key(unsigned op);

@@ -30,6 +30,9 @@ Entry read(const StoredEvent& stored, std::uint64_t step) {
     entry.kind = Entry::Kind::members;
     entry.joined = members->joined;
     entry.left = members->left;
+  } else if (const auto* own = event->as<OwnChanged>()) {
+    entry.kind = Entry::Kind::marks;
+    entry.marks = own->marks;
   } else if (event->as<SettingsChanged>()) {
     entry.kind = Entry::Kind::settings;
   } else {

@@ -17,7 +17,7 @@ using namespace chatcore;
 // What a disk holds, in plain words: the truth that everything is compared with. It is kept from the bytes that reach
 // the disk, and knows nothing of the engine.
 struct Entry {
-  enum class Kind { message, change, members, settings, other } kind{};
+  enum class Kind { message, change, members, settings, marks, other } kind{};
   Log log{};
   ConversationId says{};  // the conversation and seq that stand in the bytes
   Seq seq{};
@@ -28,6 +28,7 @@ struct Entry {
   Seq target{};                               // of a change
   std::optional<ChangeKind> change{};
   std::vector<UserId> joined{}, left{};
+  std::vector<Marks> marks{};
   std::uint64_t written_at{};  // step
   TimePoint time{};            // when its seq was given out
 
@@ -65,11 +66,12 @@ class Ledger {
     Seq last = 0;
   };
   std::map<std::string, Rule> rules{};
-  // Of a direct conversation: who its two are, by who said something in it.
+  // Of a direct conversation: who its two are, by who said something in it. Of a user's own log: he.
   std::map<std::string, std::set<UserId>> pairs{};
 
   // Of a team of the host's: who was in it when. Clocks never go back here, and move on before the table changes.
   std::map<std::string, std::map<UserId, std::vector<Presence>>> teams{};
+  static bool is_own_log(const std::string& conversation) { return conversation.starts_with("~~"); }
   bool is_team(const std::string& conversation) const { return teams.contains(conversation); }
   const std::vector<Presence>& presences(const std::string& team, const UserId&) const;
   bool is_in(const std::string& team, const UserId&) const;

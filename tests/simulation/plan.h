@@ -20,6 +20,7 @@ enum class Do {
   edit,
   erase,
   mark_read,
+  mark,  // mutes, pins, archives, or marks as unread
   history,
   list,
   ephemeral,

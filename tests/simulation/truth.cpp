@@ -90,6 +90,7 @@ void Truth::learn_pairs() {
   for (const auto& [conversation, book] : disk_.ledger.books()) {
     if (!conversation.starts_with("~") || disk_.ledger.pairs.contains(conversation)) continue;
     for (const auto& [seq, entry] : book.entries) {
+      if (Ledger::is_own_log(conversation)) disk_.ledger.pairs[conversation] = {entry.sender};
       for (const std::string& text : entry.texts) {
         const Attempt* attempt = by_text(text);
         if (!attempt || !attempt->to.direct()) continue;
@@ -401,6 +402,29 @@ void Truth::read_to(const UserId& user, const std::string& conversation, Seq seq
   cursor.second = std::max(cursor.second, seq);
 }
 
+// A crash may lose what was read in the last second: from then on only what his own log holds is sure.
+void Truth::server_crashed() {
+  ++crashes;
+  for (auto& [key, cursor] : cursors_) {
+    const auto marked = marks_of(key.first);
+    const auto found = marked.find(key.second);
+    cursor.first = found == marked.end() ? 0 : found->second.read;
+  }
+}
+
+// As the last event of his own log that names each has it.
+std::map<std::string, Marks> Truth::marks_of(const UserId& user) {
+  learn_pairs();
+  std::map<std::string, Marks> all;
+  for (const auto& [conversation, book] : disk_.ledger.books()) {
+    if (!Ledger::is_own_log(conversation) || !pair_of(conversation).contains(user)) continue;
+    for (const auto& [seq, entry] : book.entries) {
+      for (const Marks& marks : entry.marks) all[marks.conversation.string()] = marks;
+    }
+  }
+  return all;
+}
+
 void Truth::check_list(const UserId& user, const std::vector<ConversationEntry>& list) {
   std::map<std::string, const ConversationEntry*> entries;
   const std::string whose = user.string() + "'s list ";
@@ -409,7 +433,9 @@ void Truth::check_list(const UserId& user, const std::vector<ConversationEntry>&
       return broken(Promise::list, whose + "shows " + entry.info.conversation.string() + " twice");
     }
   }
+  const std::map<std::string, Marks> marked = marks_of(user);
   for (const std::string& conversation : conversations_of(user)) {
+    if (Ledger::is_own_log(conversation)) continue;
     const auto found = entries.find(conversation);
     if (found == entries.end()) return broken(Promise::list, whose + "leaves out " + conversation);
     const ConversationEntry& entry = *found->second;
@@ -423,6 +449,10 @@ void Truth::check_list(const UserId& user, const std::vector<ConversationEntry>&
     const auto cursor = cursors_[{user, conversation}];
     if (entry.read < cursor.first || entry.read > cursor.second) {
       return broken(Promise::list, whose + "has another cursor for " + conversation);
+    }
+    const auto mine = marked.find(conversation);
+    if (entry.marks != (mine == marked.end() ? Marks{.conversation = entry.info.conversation} : mine->second)) {
+      return broken(Promise::list, whose + "has other marks for " + conversation + " than his own log");
     }
     if (!always) {
       entries.erase(found);

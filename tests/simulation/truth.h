@@ -71,6 +71,8 @@ class Truth {
   void acknowledged(Attempt&, const Accepted&);
   void refused(Attempt&, const Error&);
   void power_was_lost();
+  void server_crashed();
+  unsigned crashes = 0;
   void power_was_lost(Watch&) const;
 
   // ---- what a device sees
@@ -97,6 +99,7 @@ class Truth {
   void check_list(const UserId&, const std::vector<ConversationEntry>&);
   void read_to(const UserId& user, const std::string& conversation, Seq seq, bool acknowledged);
   std::vector<std::string> conversations_of(const UserId&);
+  std::map<std::string, Marks> marks_of(const UserId&);
   std::set<UserId> pair_of(const std::string& conversation);  // of a direct one; else nobody
 
  private:

@@ -101,6 +101,7 @@ void World::crash() {
   drop_sessions();
   if (server_) (void)server_->stop(0ms);
   server_.reset();
+  truth.server_crashed();
 }
 
 void World::restart() {

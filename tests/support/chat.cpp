@@ -2,6 +2,24 @@
 
 namespace chat {
 
+std::string line(const Marks& marks) {
+  std::string text = marks.conversation.string() + " read " + std::to_string(marks.read);
+  if (marks.muted_until != TimePoint{}) text += " muted";
+  if (marks.pinned) text += " pinned";
+  if (marks.archived) text += " archived";
+  if (marks.unread) text += " unread";
+  return text;
+}
+
+std::string line(const Receipts& moved) {
+  std::string text;
+  for (const Receipt& each : moved.receipts) {
+    text += (text.empty() ? "" : ", ") + each.user.string() + " " + std::to_string(each.delivered) + "/" +
+            std::to_string(each.read);
+  }
+  return text;
+}
+
 std::string line(const Event& event) {
   const auto body = [&]() -> std::string {
     if (const auto* m = event.as<MessagePosted>()) return m->deleted ? "(deleted)" : m->content.text;
@@ -21,6 +39,11 @@ std::string line(const Event& event) {
       return text;
     }
     if (const auto* s = event.as<SettingsChanged>()) return "settings " + s->settings.title;
+    if (const auto* own = event.as<OwnChanged>()) {
+      std::string text;
+      for (const Marks& marks : own->marks) text += (text.empty() ? "" : ", ") + line(marks);
+      return text + (own->hides_receipts ? (text.empty() ? "hides" : ", hides") : text.empty() ? "shares" : "");
+    }
     return "unknown";
   };
   return body();
@@ -29,6 +52,12 @@ std::string line(const Event& event) {
 std::string line(const Push& push) {
   if (const Event* event = push.event()) return line(*event);
   if (const auto* shown = push.as<Ephemeral>()) return "~" + shown->content.text;
+  if (const auto* moved = push.as<Receipts>()) return "receipts: " + line(*moved);
+  if (const auto* typing = push.as<Typing>()) {
+    std::string text;
+    for (const UserId& who : typing->users) text += (text.empty() ? "typing: " : ", ") + who.string();
+    return text.empty() ? "typing: nobody" : text;
+  }
   if (const auto* moved = push.as<HeadMoved>()) return "pull " + std::to_string(moved->head);
   if (push.as<Reset>()) return "reset";
   if (const auto* closed = push.as<Closed>()) return "closed " + std::string(name(closed->why.code));
@@ -65,6 +94,7 @@ Server::Server(EngineOptions options, std::shared_ptr<SharedStorage> on,
       policy_deadline_(options.policy_deadline),
       policy_default_(options.policy_default),
       first_policy_(std::move(options.policy)),
+      first_exempt_(std::move(options.exempt)),
       policy_(std::move(policy)) {
   open();
 }
@@ -80,6 +110,7 @@ EngineOptions Server::fresh_options() {
   options.memory_bytes = memory_bytes_;
   options.membership = std::move(first_membership_);
   options.policy = policy_ ? policy_() : std::move(first_policy_);
+  options.exempt = std::move(first_exempt_);
   options.policy_deadline = policy_deadline_;
   options.policy_default = policy_default_;
   options.runtime.clock = clock_;

@@ -38,9 +38,11 @@ inline UserId user(std::string_view name) { return *UserId::make(name); }
 inline ConversationId conversation(std::string_view name) { return *ConversationId::make(name); }
 
 // One line for what came: "hi", "edited #3: text", "deleted #3", "joined bob", "left bob", "settings Title", "reset",
-// "closed overloaded", "pull 7", "~text" (ephemeral).
+// "closed overloaded", "pull 7", "~text" (ephemeral), "typing: alice, bob", "typing: nobody".
 std::string line(const Push&);
 std::string line(const Event&);
+std::string line(const Marks&);     // "room read 3 muted pinned archived unread"
+std::string line(const Receipts&);  // "alice 3/2, bob 3/3": delivered and read
 
 // People in a test speak as fast as they like.
 Limits without_rates(Limits = {});
@@ -93,6 +95,7 @@ struct Server {
   const std::chrono::milliseconds policy_deadline_;
   const Decision policy_default_;
   std::unique_ptr<Policy> first_policy_;
+  Function<bool(const Identity&, const ConversationId&)> first_exempt_;  // serves the first life only
   const std::function<std::unique_ptr<Policy>()> policy_;
   std::shared_ptr<ManualClock> clock_ = std::make_shared<ManualClock>();
   bool listening_ = false;
