@@ -128,6 +128,6 @@ void Player::note_live(const Push& push) {
     for (const Marks& marks : own->marks) live_[marks.conversation.string() + " marks"] = marks_in_words(marks);
   } else if (push.as<MessagePosted>()) {  // whoever has sent it does not type any more
     std::string& known = live_[push.event()->conversation.string() + " typing"];
-    if (known == push.event()->sender.view()) typing = "nobody";
+    if (known == push.event()->sender.view()) known = "nobody";
   }
 }
