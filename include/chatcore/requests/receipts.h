@@ -12,8 +12,8 @@ inline namespace v1 {
 // How far each member has received and read a conversation. Both only move forward. They are written within about a
 // second, so a crash may lose the last one; nothing moves back. Above Limits::fan_out_on_read members none are kept.
 
-// Says that everything up to `seq` has reached the caller's device; the Client does so by itself. A smaller seq changes
-// nothing. `invalid`: beyond the head.
+// Says that everything up to `seq` has reached the caller's device; the application says it, the Client does not. A
+// smaller seq changes nothing. `invalid`: beyond the head.
 struct MarkDelivered {
   using Reply = ReadCursor;
   static constexpr auto id = RequestId::mark_delivered;
@@ -22,7 +22,7 @@ struct MarkDelivered {
 };
 
 struct ReceiptsPage {
-  std::vector<Receipt> receipts{};  // by user; without those who have received nothing, or do not share theirs
+  std::vector<Receipt> receipts{};  // of members, by user; without those of whom nothing is known
   UserId next{};                    // give as `after` to go on; empty: this was the last page
 };
 // Who has received and read up to where. too_large: more members than Limits::fan_out_on_read.
