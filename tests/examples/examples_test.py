@@ -63,8 +63,8 @@ class Talker:
 
     def __enter__(self):
         self.process = subprocess.Popen(self.arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self.types("/status")
-        self.sees("status")
+        self.types("/list")
+        self.sees("ok$")  # so he is there
         return self
 
     def __exit__(self, *_):
