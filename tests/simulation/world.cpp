@@ -482,7 +482,7 @@ void World::read_back() {
     truth.check_list(user, list);
     const auto here = answer(random, session, GetPresence{everyone()});
     if (!here) return truth.broken(Promise::liveness, "who is here can't be read: " + here.error().message);
-    for (const Presence& each : here->users) {
+    for (const chatcore::Presence& each : here->users) {
       if (each.state == PresenceState::online || !has_device_online(each.user)) continue;
       return truth.broken(Promise::liveness, each.user.string() + " is here, and not seen");
     }
