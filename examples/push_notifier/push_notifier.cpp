@@ -108,7 +108,7 @@ Status PushNotifier::hand_over() {
   return taken;
 }
 
-// Those who are offline: with no session, or with none that counts.
+// Those who are offline, with no session or none that counts; and those who have just gone and may come back.
 Result<std::vector<UserId>> PushNotifier::absent(const std::vector<UserId>& users) {
   if (users.empty()) return users;
   const auto page = wait(engine_, Identity::system(), GetPresence{.users = users});
@@ -118,7 +118,12 @@ Result<std::vector<UserId>> PushNotifier::absent(const std::vector<UserId>& user
   }
   std::vector<UserId> away;
   for (const Presence& presence : page->users) {
-    if (presence.state == PresenceState::offline) away.push_back(presence.user);
+    if (presence.state != PresenceState::offline) {
+      const auto sessions = wait(engine_, Identity::host(presence.user), ListSessions{});
+      if (!sessions && stops_here(sessions.error())) return sessions.error();
+      if (!sessions || !sessions->sessions.empty()) continue;
+    }
+    away.push_back(presence.user);
   }
   return away;
 }

@@ -17,6 +17,7 @@ namespace {
 
 constexpr std::size_t most_conversations = 100;
 constexpr std::size_t users_per_frame = 500;
+constexpr std::chrono::milliseconds entered_again_after{1000};
 constexpr std::size_t looked_at_per_step = 16;  // conversations
 // A conversation is counted so seldom that counting takes little of a shard's time.
 constexpr std::chrono::microseconds counted_every_per_member{20};
@@ -179,7 +180,7 @@ void tick(Shard& shard, std::uint64_t session) {
   }
   const bool all = show_changed(shard.core(), *here, *of) && show_counts(*here, of->counts);
   of = watching(shard, session);
-  if (of && !all) tick_later(shard, session);
+  if (of && (!all || !of->counts.empty())) tick_later(shard, session);
 }
 
 // One that is told of a conversation which it does not watch has ended while it was entered.
@@ -303,9 +304,14 @@ void count_here(Shard& there, const ConversationId& id, const core::RosterPtr& r
 
 void count(Shard& shard, const ConversationId& id, Watched& of, const core::State& state) {
   const SteadyTime now = shard.core().clock->steady();
-  if (of.is_being_counted || (now < of.counted_next && !any_new(of))) return;
+  if (of.is_being_counted) return;
+  if (now < of.counted_next) {
+    if (any_new(of) && of.count) tell_count(shard, id, of, *of.count);
+    return;
+  }
   of.is_being_counted = true;
-  const auto every = std::chrono::duration_cast<std::chrono::milliseconds>(counted_every_per_member * state.members);
+  const auto every = std::chrono::duration_cast<std::chrono::milliseconds>(
+      counted_every_per_member * std::max(state.members, of.count.value_or(0)));
   of.counted_next = now + std::max(shard.core().limits.live_tick, every);
   struct Sum {
     std::size_t left = 0;
@@ -359,7 +365,10 @@ void ask_host(Shard& shard, const ConversationId& id, Watched& of) {
 void look_at(Shard& shard, const ConversationId& id, Watched& of) {
   ask_host(shard, id, of);
   const auto conversation = shard.conversations().find(id);
-  if (!conversation) return;  // nothing changes while nobody uses it
+  if (!conversation) {  // its members stay as they are while nobody uses it, but not how many of them are here
+    if (of.count) shard.conversations().get(id)->when_ready([](const Status&) {});
+    return;
+  }
   const core::State& state = conversation->durable();
   if (!state.exists) return;
   if (state.roster && state.roster != of.told) put_out(shard, id, of, *conversation);
@@ -398,8 +407,10 @@ void look(Shard& shard) {
 void enter(Shard& shard, const ConversationId& id, const Identity& who, Watcher watcher) {
   auto conversation = shard.conversations().get(id);
   conversation->read_as(who, [&shard, id, who, watcher, conversation](const Result<core::Standing>& standing) {
-    if (!standing) return;
-    if (!standing->active && !standing->trusted) {
+    if (!standing && standing.error().retryable()) {
+      return shard.after(entered_again_after, [&shard, id, who, watcher] { enter(shard, id, who, watcher); });
+    }
+    if (!standing || (!standing->active && !standing->trusted)) {
       Shard& there = *shard.core().shards[watcher.shard];
       there.post([&there, session = watcher.session, id] { learn_end(there, session, id); });
       return;
