@@ -1,13 +1,23 @@
 #include <algorithm>
 #include <map>
 #include <set>
+#include <span>
+#include <utility>
 
 #include "conversations.h"
 #include "frames.h"
 #include "scenarios/scenarios.h"
 #include "traffic.h"
 
-using namespace chatcore;
+using chatcore::Accepted;
+using chatcore::ConversationEntry;
+using chatcore::ConversationId;
+using chatcore::ConversationsPage;
+using chatcore::CreateConversation;
+using chatcore::ListConversations;
+using chatcore::MessagePosted;
+using chatcore::TimePoint;
+using chatcore::UserId;
 
 namespace {
 

@@ -1,11 +1,16 @@
 #include <algorithm>
+#include <functional>
 
 #include "conversations.h"
 #include "frames.h"
 #include "scenarios/scenarios.h"
 #include "traffic.h"
 
-using namespace chatcore;
+using chatcore::ConversationId;
+using chatcore::OnlineCount;
+using chatcore::PresenceState;
+using chatcore::SetPresence;
+using chatcore::WatchPresence;
 
 namespace {
 

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <functional>
 #include <random>
 #include <unordered_map>
 
@@ -7,7 +8,10 @@
 #include "scenarios/scenarios.h"
 #include "traffic.h"
 
-using namespace chatcore;
+using chatcore::ConversationId;
+using chatcore::SetTyping;
+using chatcore::Typing;
+using chatcore::UserId;
 
 namespace {
 
