@@ -114,7 +114,7 @@ int fail(const Options& options, bool json, const char* why) {
 // The server's own counters, over all of its life: "messages 5, ... commits 2, ...".
 void add_counters(Figures& figures, const std::string& said) {
   const double messages = counter_in(said, "messages "), commits = counter_in(said, " commits ");
-  if (commits > 0) figures["messages_per_commit"] = messages / commits;
+  if (messages > 0 && commits > 0) figures["messages_per_commit"] = messages / commits;
 }
 
 Figures run_once(const Scenario& scenario, const Options& options, bool bare) {

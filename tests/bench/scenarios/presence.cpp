@@ -14,7 +14,7 @@ using chatcore::WatchPresence;
 
 namespace {
 
-constexpr std::size_t pairs = 100, most_watchers = 100;
+constexpr std::size_t pairs = 100, most_watchers = 100, turns = 3;
 constexpr double half_busy = 6'000;  // messages a second
 constexpr std::int64_t second = 1'000'000'000, patience = 60 * second;
 constexpr std::uint64_t login_call = 1, presence_call = 16, watch_call = 17;
@@ -57,11 +57,14 @@ class Crowd {
     }
   }
 
-  // Who watches is told at once.
-  void watch() {
-    for (std::size_t i = 0; i < watchers_; ++i) {
-      ask(members_[i], call(watch_call, WatchPresence{.conversations = {*ConversationId::make(channel_)}}));
-    }
+  // Whether they watch; whoever comes and goes begins anew.
+  void watch(bool on) {
+    WatchPresence request;
+    if (on) request.conversations.push_back(*ConversationId::make(channel_));
+    for (std::size_t i = 0; i < watchers_; ++i) ask(members_[i], call(watch_call, request));
+    began_ = 0;
+    turns_ = 0;
+    settle();
   }
 
   // Within each second all go offline, one after the other, and come back.
@@ -89,11 +92,16 @@ class Crowd {
   std::uint64_t done() const { return done_; }    // answers
   std::uint64_t shown() const { return shown_; }  // counts, to all who watch
 
+  void come_back() {
+    settle();
+    for (Member& member : members_) say(member, online_);
+    settle();
+  }
+
   // What the watchers are shown is true: where all are here, and where every second one has gone. `others` are here
   // and do not come or go.
   void check(std::size_t others) {
-    turn_until([](const Member& member) { return member.asked == 0; }, members_.size(), "a request was not answered");
-    for (Member& member : members_) say(member, online_);
+    come_back();
     wait_until_shown(members_.size() + others);
     for (std::size_t i = 0; i < members_.size(); i += 2) say(members_[i], offline_);
     wait_until_shown(members_.size() / 2 + others);
@@ -131,6 +139,9 @@ class Crowd {
     ++shown_;
   }
 
+  void settle() {
+    turn_until([](const Member& member) { return member.asked == 0; }, members_.size(), "a request was not answered");
+  }
   void wait_until_shown(std::size_t online) {
     turn_until([&](const Member& member) { return member.online == online; }, watchers_,
                "not everyone who watches is shown how many are here");
@@ -161,8 +172,9 @@ class Crowd {
 
 }  // namespace
 
-// Pairs who talk at a fixed rate, beside a channel whose readers are silent at first; then they come and go, all within
-// each second, and some watch how many are here. The messages must not be later for it, nor the server grow.
+// Pairs who talk at a fixed rate, beside a channel whose readers are silent, and beside one whose readers come and go,
+// all within each second, and some watch how many are here; in turns. The messages must not be later for it, nor the
+// server grow.
 Figures run_presence(Server& server, const Options& options) {
   require(options.clients >= 4, "somebody has to come and go");
   server.start();
@@ -182,50 +194,55 @@ Figures run_presence(Server& server, const Options& options) {
 
   Options talk = options;
   if (talk.rate == 0) talk.rate = half_busy;
-  const auto play = [&](const std::string& source, const std::function<void(std::int64_t)>& beside) {
+  unsigned plays = 0;
+  const auto play = [&](bool come_and_go) {
     Traffic traffic(loop, dialect, talk);
+    const std::string source = "phone-" + std::to_string(++plays) + "-";
     for (std::size_t i = 0; i < pairs; ++i) {
       traffic.add_sender(loop.links()[1 + i], alices[i],
-                         dialect.send(bobs[i], source + "-" + std::to_string(i), options.bytes));
+                         dialect.send(bobs[i], source + std::to_string(i), options.bytes));
       traffic.add_receiver(loop.links()[1 + pairs + i]);
     }
     loop.on_frame = [&, to_traffic = std::move(loop.on_frame)](Link& link, View frame) {
       crowd.has(link) ? crowd.receive(link, frame) : to_traffic(link, frame);
     };
-    traffic.beside = beside;
+    crowd.watch(come_and_go);
+    if (come_and_go) {
+      traffic.beside = [&](std::int64_t now) {
+        options.reconnect ? crowd.reconnect(now, options.reconnects) : crowd.come_and_go(now);
+      };
+    }
     server.process().forget_peak();
     const auto rss = static_cast<double>(server.process().rss_bytes());
+    const std::int64_t began = now_ns();
+    const std::uint64_t done = crowd.done(), shown = crowd.shown();
     Figures figures = traffic.run(server.process());
-    figures["p99_ms"] = traffic.latency().quantile_ms(0.99);
-    figures["growth"] = static_cast<double>(server.process().peak_rss_bytes()) - rss;
-    loop.on_frame = [&](Link& link, View frame) {
-      if (crowd.has(link)) crowd.receive(link, frame);
-    };
+    const double seconds = static_cast<double>(now_ns() - began) / 1e9;
+    figures["server_rss_bytes"] = server.process().peak_rss_bytes();
+    figures["server_rss_growth_bytes"] = static_cast<double>(server.process().peak_rss_bytes()) - rss;
+    figures["sessions"] = options.clients;
+    figures["changes_per_second"] = static_cast<double>(crowd.done() - done) / seconds;
+    figures["counts_shown_per_second"] = static_cast<double>(crowd.shown() - shown) / seconds;
+    crowd.come_back();
     return figures;
   };
-  const Figures without = play("without", {});
-  crowd.watch();
-  const std::int64_t began = now_ns();
-  const std::uint64_t done = crowd.done();
-  Figures figures = play("with", [&](std::int64_t now) {
-    options.reconnect ? crowd.reconnect(now, options.reconnects) : crowd.come_and_go(now);
-  });
-  const double seconds = static_cast<double>(now_ns() - began) / 1e9;
-  const auto came_and_went = static_cast<double>(crowd.done() - done), shown = static_cast<double>(crowd.shown());
+
+  play(false);  // what logins and new conversations leave behind is done in it
+  std::vector<Figures> with, without;
+  for (std::size_t turn = 0; turn < turns; ++turn) {
+    show_progress(options, "without");
+    without.push_back(play(false));
+    show_progress(options, "with");
+    with.push_back(play(true));
+  }
   show_progress(options, "checking the counts");
+  loop.on_frame = [&](Link& link, View frame) {
+    if (crowd.has(link)) crowd.receive(link, frame);
+  };
   crowd.check(1);
 
-  const double growth = figures["growth"];
-  figures.erase("growth");
-  figures["sessions"] = options.clients;
-  figures["server_rss_bytes"] = server.process().peak_rss_bytes();
-  figures["server_rss_growth_bytes"] = growth;
-  figures["server_rss_growth_without_bytes"] = without["growth"];
-  figures["server_cpu_share_without"] = without["server_cpu_share"];
-  figures["changes_per_second"] = came_and_went / seconds;
-  figures["counts_shown_per_second"] = shown / seconds;
-  figures["p50_ms_without"] = without["latency_ms"]["p50"];
-  figures["p99_ms_without"] = without["p99_ms"];
-  figures["p99_ratio"] = figures["p99_ms"].get<double>() / without["p99_ms"].get<double>();
+  Figures figures = medians(with);
+  figures["without"] = medians(without);
+  figures["p99_ratio"] = ratios(with, without)["latency_ms"]["p99"];
   return figures;
 }
