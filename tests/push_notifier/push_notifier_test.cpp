@@ -91,7 +91,8 @@ TEST_CASE("Whoever has muted the conversation, has read it, or may not see it is
   REQUIRE(server.ask("carol", MarkRead{.conversation = room, .seq = one->seq}));
   REQUIRE(server.ask("dave", Leave{.conversation = room}));
   REQUIRE(server.ask("alice", AddMembers{.conversation = room, .members = {{user("erin")}}}));
-  CHECK(town.pushes().empty());
+  REQUIRE(server.ask("alice", text(room, "later")));
+  CHECK(town.pushes() == Lines{"carol: later", "erin: later"});
   const auto two = server.ask("alice", text(room, "two"));
   const auto three = server.ask("alice", text(room, "three"));
   REQUIRE(server.ask("alice", DeleteMessage{.conversation = room, .seq = two->seq}));
