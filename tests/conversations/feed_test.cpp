@@ -348,6 +348,7 @@ TEST_CASE("A commit that comes while a reader looks is not missed by him") {
   EngineOptions options = in_memory(1);
   options.storage = std::make_unique<SlowFeed>(meanwhile);
   options.storage_threads = 3;
+  options.runtime.clock = std::make_shared<ManualClock>();  // nothing else is written meanwhile
   auto engine = chat::open(std::move(options));
   meanwhile = [&] { CHECK(wait(engine, alice_is, hi("bob"))); };
   std::promise<Result<FeedEvents>> page;
