@@ -90,7 +90,7 @@ const Chat::Command Chat::commands[] = {
     {"receipts", "yes|no", "whether others see what you have read", &Chat::share_receipts},
     {"devices", "", "where you are logged in", &Chat::devices},
     {"end", "[SESSION...]", "log out there; without SESSION: everywhere but here", &Chat::end_sessions},
-    {"profile", "NAME", "how others see you", &Chat::profile},
+    {"profile", "NAME", "how others see you, in place of what was there", &Chat::profile},
     {"whois", "USER...", "how they are to be shown", &Chat::whois},
     {"wait", "N [SECONDS]", "go on once N more events have come (30 s)", &Chat::wait_pushes},
     {"status", "", "the connection, and what is under way", &Chat::status},

@@ -115,14 +115,9 @@ void Chat::end_sessions(const Words& words, const std::string&) {
   ask(EndSessions{.sessions = words}, [](SessionsEnded ended) { std::printf("ok %u ended\n", ended.sessions); });
 }
 
-// Only the name is changed, so the rest is read first.
 void Chat::profile(const Words& words, const std::string& rest) {
   if (words.empty()) return fail("/profile NAME");
-  ask(GetProfiles{.users = {client_->status().user}}, [this, name = rest](ProfilesPage page) {
-    if (page.profiles.empty()) return fail("the server does not say who you are");
-    page.profiles.front().display_name = name;
-    ask(SetProfile{.profile = std::move(page.profiles.front())}, print_ok);
-  });
+  ask(SetProfile{.profile = {.display_name = rest}}, print_ok);
 }
 
 void Chat::whois(const Words& words, const std::string&) {

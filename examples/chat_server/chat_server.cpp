@@ -28,7 +28,8 @@ struct Settings {
   std::optional<unsigned> storage_threads;
   Limits limits;
   std::int64_t login_ms = limits.login.count(), heartbeat_ms = limits.heartbeat.count(),
-               stalled_ms = limits.stalled.count(), stop_ms = 5'000;
+               stalled_ms = limits.stalled.count(), live_tick_ms = limits.live_tick.count(),
+               typing_ms = limits.typing.count(), presence_grace_ms = limits.presence_grace.count(), stop_ms = 5'000;
   bool insecure_dev_auth = false, no_limits = false;
   std::string tokens;
   int log_level = static_cast<int>(LogLevel::warning);
@@ -111,10 +112,22 @@ void describe(CLI::App& app, Settings& s) {
   add("--message-burst", s.limits.message_burst, "Messages at once before that counts");
   add("--requests-per-second", s.limits.requests_per_second, "What one connection may ask for; 0: no limit");
   add("--request-burst", s.limits.request_burst, "Requests at once before that counts");
+  add("--conversation-per-second", s.limits.conversation_per_second,
+      "What may be said in one conversation, by all together; 0: no limit");
+  add("--conversation-burst", s.limits.conversation_burst, "At once before that counts");
   app.add_flag("--no-limits", s.no_limits, "No limit on messages and requests a second: for measurements")
       ->group(group);
   app.add_flag("--clients-choose-ids", s.limits.clients_choose_ids, "Clients may name the groups they create")
       ->group(group);
+
+  group = "Live state";
+  add("--live-tick", s.live_tick_ms, "Whoever is told of it is told so often at most, ms");
+  add("--typing", s.typing_ms, "For so long it is shown that someone types, ms");
+  add("--typing-members", s.limits.typing_members, "In larger conversations it is not shown");
+  add("--presence-grace", s.presence_grace_ms, "Who comes back within that was never away, ms");
+  add("--presence-members", s.limits.presence_members, "Of a larger conversation only counts of who is here are shown");
+  add("--watched-users", s.limits.watched_users, "Users whose presence one connection may watch");
+  add("--receipt-members", s.limits.receipt_members, "In larger conversations receipts are not pushed");
 
   group = "Running";
   add("--stop-timeout", s.stop_ms, "Time a clean stop may take, ms");
@@ -191,10 +204,16 @@ int main(int argc, char** argv) {
     return 2;
   }
   if (settings.memory && app.count("--durability") == 0) settings.durability = Durability::memory;
-  if (settings.no_limits) settings.limits.messages_per_second = settings.limits.requests_per_second = 0;
+  if (settings.no_limits) {
+    settings.limits.messages_per_second = settings.limits.requests_per_second = 0;
+    settings.limits.conversation_per_second = 0;
+  }
   settings.limits.login = std::chrono::milliseconds(settings.login_ms);
   settings.limits.heartbeat = std::chrono::milliseconds(settings.heartbeat_ms);
   settings.limits.stalled = std::chrono::milliseconds(settings.stalled_ms);
+  settings.limits.live_tick = std::chrono::milliseconds(settings.live_tick_ms);
+  settings.limits.typing = std::chrono::milliseconds(settings.typing_ms);
+  settings.limits.presence_grace = std::chrono::milliseconds(settings.presence_grace_ms);
 
   if (!settings.tls_certificate.empty()) {
     auto certificates = Certificates::make(text_of(settings.tls_certificate), text_of(settings.tls_key));

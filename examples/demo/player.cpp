@@ -127,7 +127,7 @@ void Player::note_live(const Push& push) {
   } else if (const auto* own = push.as<OwnChanged>()) {
     for (const Marks& marks : own->marks) live_[marks.conversation.string() + " marks"] = marks_in_words(marks);
   } else if (push.as<MessagePosted>()) {  // whoever has sent it does not type any more
-    std::string& typing = live_[push.event()->conversation.string() + " typing"];
-    if (typing == push.event()->sender.view()) typing = "nobody";
+    std::string& known = live_[push.event()->conversation.string() + " typing"];
+    if (known == push.event()->sender.view()) known = "nobody";
   }
 }

@@ -16,6 +16,7 @@ class Printer final : public push::Gateway {
  public:
   Status take(const std::vector<push::Notification>& pushes) override {
     for (const push::Notification& push : pushes) {
+      if (push.muted) continue;
       std::printf("to %s's phone: %s: %s\n", push.user.string().c_str(), push.sender.string().c_str(),
                   push.text.c_str());
     }

@@ -88,11 +88,11 @@ Status PushNotifier::deal_with(const Event& event) {
     for (const UserId& user : *away) {
       const auto wanted = is_wanted(user, event);
       if (!wanted) return wanted.error();
-      if (!*wanted) continue;
+      if (!wanted->wanted) continue;
       auto text = text_for(user, event);
       if (!text && stops_here(text.error())) return text.error();
       if (!text) continue;
-      pushes_.push_back({user, event.conversation, event.seq, event.sender, std::move(*text)});
+      pushes_.push_back({user, event.conversation, event.seq, event.sender, std::move(*text), wanted->muted});
       if (pushes_.size() < most_pushes) continue;
       if (Status taken = hand_over(); !taken) return taken;
     }
@@ -108,7 +108,7 @@ Status PushNotifier::hand_over() {
   return taken;
 }
 
-// Those who are offline: with no session, or with none that counts.
+// Those who are offline, with no session or none that counts; and those who have just gone and may come back.
 Result<std::vector<UserId>> PushNotifier::absent(const std::vector<UserId>& users) {
   if (users.empty()) return users;
   const auto page = wait(engine_, Identity::system(), GetPresence{.users = users});
@@ -118,28 +118,33 @@ Result<std::vector<UserId>> PushNotifier::absent(const std::vector<UserId>& user
   }
   std::vector<UserId> away;
   for (const Presence& presence : page->users) {
-    if (presence.state == PresenceState::offline) away.push_back(presence.user);
+    if (presence.state != PresenceState::offline) {
+      const auto sessions = wait(engine_, Identity::host(presence.user), ListSessions{});
+      if (!sessions && stops_here(sessions.error())) return sessions.error();
+      if (!sessions || !sessions->sessions.empty()) continue;
+    }
+    away.push_back(presence.user);
   }
   return away;
 }
 
 // His marks stand in his list, where the conversation is among the first: it has just been spoken in. Muted when it was
 // said counts, whatever the time is now.
-Result<bool> PushNotifier::is_wanted(const UserId& user, const Event& event) {
+Result<PushNotifier::Wanted> PushNotifier::is_wanted(const UserId& user, const Event& event) {
   ListConversations request{.limit = 8};
   do {
     const auto page = wait(engine_, {.user = user}, request);
     if (!page) {
       if (stops_here(page.error())) return page.error();
-      return true;
+      return Wanted{};
     }
     for (const ConversationEntry& entry : page->conversations) {
       if (entry.info.conversation != event.conversation) continue;
-      return entry.marks.muted_until <= event.time && entry.read < event.seq;
+      return Wanted{.wanted = entry.read<event.seq, .muted = entry.marks.muted_until> event.time};
     }
     request = {.after = page->next, .limit = 100};
   } while (!request.after.empty());
-  return true;
+  return Wanted{};
 }
 
 // Read as the user himself: who joined later may not see it, and it may be deleted by now.

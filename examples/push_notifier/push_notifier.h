@@ -20,6 +20,7 @@ struct Notification {
   chatcore::Seq seq{};
   chatcore::UserId sender{};
   std::string text{};
+  bool muted = false;  // he has muted the conversation: a badge at most, nothing that is heard
 };
 
 // Where pushes go: APNs, FCM, a queue of the host's own.
@@ -32,9 +33,9 @@ class Gateway {
 };
 
 // Reads the feed and hands the gateway a push for each message and each member who is not its sender, is not here, has
-// not muted the conversation, has not read it elsewhere, and may see it. How far it is stands in a file, noted when the
-// gateway has taken a page: so a crash loses none, and repeats those of a page at most. A new file begins with what is
-// said from then on.
+// not read it elsewhere, and may see it, with whether he has muted the conversation. How far it is stands in a file,
+// noted when the gateway has taken a page: so a crash loses none, and repeats those of a page at most. A new file
+// begins with what is said from then on.
 //
 // A member costs two requests, so this is for direct conversations and groups. For a channel of a million a host hands
 // the gateway one push a message, to a topic that phones follow.
@@ -55,7 +56,10 @@ class PushNotifier {
   chatcore::Status note(std::uint64_t next);
   chatcore::Status deal_with(const chatcore::Event&);
   chatcore::Result<std::vector<chatcore::UserId>> absent(const std::vector<chatcore::UserId>&);
-  chatcore::Result<bool> is_wanted(const chatcore::UserId&, const chatcore::Event&);
+  struct Wanted {
+    bool wanted = true, muted = false;
+  };
+  chatcore::Result<Wanted> is_wanted(const chatcore::UserId&, const chatcore::Event&);
   chatcore::Result<std::string> text_for(const chatcore::UserId&, const chatcore::Event&);
   chatcore::Status hand_over();
 

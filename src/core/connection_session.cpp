@@ -24,6 +24,8 @@ bool is_page(std::uint16_t request) {
     case RequestId::list_members:
     case RequestId::list_conversations:
     case RequestId::get_profiles:
+    case RequestId::get_presence:
+    case RequestId::list_sessions:
       return true;
     default:
       return false;
@@ -276,6 +278,7 @@ void ConnectionSession::log_in(const protocol::ClientFrame& frame) {
 
 std::string ConnectionSession::peer_address() const {
   std::string peer;
+  std::lock_guard lock(connection_mutex_);
   if (connection_) guarded(core_, [&] { peer = connection_->peer_address(); });
   return peer;
 }
@@ -492,7 +495,8 @@ void ConnectionSession::revoke(const Error& why) {
 
 void ConnectionSession::finish_close() {
   std::lock_guard lock(connection_mutex_);
-  if (connection_) guarded(core_, [&] { connection_->close(close_reason_); });
+  if (!connection_ || std::exchange(is_close_told_, true)) return;
+  guarded(core_, [&] { connection_->close(close_reason_); });
 }
 
 void ConnectionSession::closed(const Error& why) {

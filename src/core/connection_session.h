@@ -77,7 +77,7 @@ class ConnectionSession final : public Session, public detail::LinkTarget {
   SteadyTime since_{};
   SlimQueue<Frame> outbox_;
   std::size_t outbox_bytes_ = 0;
-  bool is_ready_ = false, is_full_ = false;
+  bool is_ready_ = false, is_full_ = false, is_close_told_ = false;
   unsigned under_way_ = 0;
   std::size_t reserved_ = 0;  // of the outbox, for pages under way
   RateLimit rate_;            // of what is read
@@ -92,7 +92,7 @@ class ConnectionSession final : public Session, public detail::LinkTarget {
   bool is_moving_ = false;  // to where_, which has not welcomed it yet
   std::vector<Function<void(ConnectionSession&)>> after_move_;
   Shard* where_;
-  std::mutex connection_mutex_;  // the connection is called by one thread at a time
+  mutable std::mutex connection_mutex_;  // the connection is called by one thread at a time
 };
 
 }  // namespace core

@@ -22,6 +22,8 @@ class InOrder {
     if (queue.size() == 1) start(name);
   }
 
+  bool is_busy(const std::string& name) const { return queues_.contains(name); }
+
   void clear() { std::exchange(queues_, {}).clear(); }  // drops what waits
 
  private:

@@ -150,7 +150,13 @@ bool LocalSession::is_stale_push(const protocol::PushPlace& place) {
   const core::MembershipChanges& changes = core_.membership_changes;
   const std::uint64_t since = hosted_since();
   if (since == 0 || since == changes.version()) return false;
-  if (place.kind == protocol::PushKind::signal || place.kind == protocol::PushKind::checkpoint) return true;
+  if (place.kind == protocol::PushKind::checkpoint) return true;
+  if (place.kind == protocol::PushKind::signal) {
+    core_.home(options_.identity.user).post([self = shared_from_this()] {
+      static_cast<LocalSession&>(*self).signals_lost();
+    });
+    return true;
+  }
   if (place.kind != protocol::PushKind::event && place.kind != protocol::PushKind::head_moved) return false;
   const auto id = ConversationId::make(place.conversation);
   if (!id || !changes.since(since, *id, options_.identity.user)) return false;

@@ -210,6 +210,7 @@ void Session::collapse(std::size_t needed) {
 
 // Later: whoever is told may want to show them again.
 void Session::signals_lost() {
+  if (!home_) return;
   home_->post([self = shared_from_this()] {
     if (self->home_) self->home_->hub().signals_lost(*self);
   });
@@ -251,7 +252,7 @@ std::vector<Session::Stale> Session::take_stale() {
   });
   put_queue(std::move(queued));
   hosted_since_.store(version, std::memory_order_relaxed);
-  if (home_) signals_lost();
+  signals_lost();
   return stale;
 }
 

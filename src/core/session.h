@@ -112,6 +112,7 @@ class Session : public std::enable_shared_from_this<Session> {
   };
   std::vector<Stale> take_stale();
   void look_up_again(const Stale&);
+  void signals_lost();  // which were queued
 
   const std::shared_ptr<Core> keep_;  // links and handles may outlive the engine
   Core& core_;
@@ -156,7 +157,6 @@ class Session : public std::enable_shared_from_this<Session> {
   bool make_room_for(std::size_t bytes);
   void collapse(std::size_t needed);
   void fall_back();
-  void signals_lost();
   void notify(const ConversationId&, const Notices::Moved&);
 
   const std::uint64_t id_;

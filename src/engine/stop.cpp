@@ -173,8 +173,9 @@ void EngineCore::write_what_waits(SteadyTime deadline) {
     }
     wait_until(deadline, [left] { return left->load() == 0; });
   };
-  // Twice: what one feature writes may give another one something to write.
-  for (int i = 0; i < 2; ++i) {
+  // What one feature writes may give another one something to write, which reaches its shard by the end of the second
+  // time.
+  for (int i = 0; i < 3; ++i) {
     on_all([](core::Shard& shard, auto done) { shard.say_goodbye(std::move(done)); });
   }
   on_all([](core::Shard& shard, auto done) { shard.inbox().flush_then([done = std::move(done)](Status) { done(); }); });

@@ -76,6 +76,7 @@ void wait_to_be_written(Shard& own, const UserId& user, const Cursors& cursors, 
   write_soon(own, user);
 }
 
+bool is_damaged(const Error& error) { return error.code == ErrorCode::corruption; }
 bool is_unknown(const Error& error) { return error.code == ErrorCode::unknown_outcome; }
 
 void tell_conversations(Core& core, const UserId& user, const Cursors& cursors) {
@@ -118,26 +119,24 @@ ConversationId own_log_of(const UserId& user) {
   return *ConversationId::make(std::string(core::own_log_mark) + hash.string().substr(1));
 }
 
+// What is damaged counts as not there, and is written anew with the next change: it does not hide what is whole.
 Result<Own> read_own(Storage& storage, const UserId& user, const std::vector<ConversationId>& of) {
   const std::string partition = partition_of(own_log_of(user));
   Own own;
   for (const ConversationId& id : of) {
     auto row = storage.row(partition, Table::marks, id.view());
-    if (!row) return row.error();
+    if (!row && !is_damaged(row.error())) return row.error();
     Marks& marks = own.marks.emplace_back();
-    if (*row) {
-      auto stored = protocol::decode_row<Marks>(*(*row)->value);
-      if (!stored) return stored.error();
-      marks = std::move(*stored);
+    if (row && *row) {
+      if (auto stored = protocol::decode_row<Marks>(*(*row)->value)) marks = std::move(*stored);
     }
     marks.conversation = id;
   }
   auto row = storage.row(partition, Table::settings, settings_key);
-  if (!row) return row.error();
-  if (*row) {
-    auto settings = protocol::decode_row<protocol::OwnSettingsRow>(*(*row)->value);
-    if (!settings) return settings.error();
-    own.hides_receipts = settings->hides_receipts;
+  if (!row && !is_damaged(row.error())) return row.error();
+  if (!row || *row) {
+    const auto settings = row ? protocol::decode_row<protocol::OwnSettingsRow>(*(*row)->value) : row.error();
+    own.hides_receipts = !settings || settings->hides_receipts;  // who can't be asked hides them
   }
   return own;
 }
@@ -204,7 +203,8 @@ void edit_own(Shard& own, const UserId& user, std::vector<ConversationId> named,
 }
 
 void move_cursor(Shard& own, const UserId& user, const ConversationId& id, Seq seq, core::Reply<Seq> reply) {
-  if (const auto of = waiting(own).users.find(user); of != waiting(own).users.end()) {
+  const auto of = waiting(own).users.find(user);
+  if (of != waiting(own).users.end() && !own.in_order().is_busy(order_of(user))) {
     auto& cursors = of->second.cursors;
     if (const auto known = cursors.find(id); known != cursors.end()) {
       known->second = std::max(known->second, seq);

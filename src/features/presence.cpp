@@ -17,21 +17,23 @@ namespace features {
 namespace {
 
 constexpr std::chrono::milliseconds written_after{1000};
-constexpr std::size_t written_at_once = 64;  // users
+constexpr std::size_t written_at_once = 64, read_at_once = 128;  // users
+constexpr std::size_t told_at_once = 256;                        // sessions
 constexpr std::string_view seen_row = "seen";
 
 // What is kept of a user.
 struct Kept {
-  std::vector<Watcher> watchers{};
+  std::set<Watcher> watchers{};
   PresenceState told = PresenceState::offline;     // to them
   PresenceState leaving = PresenceState::offline;  // what he was, while he may come back
+  TimePoint went{};                                // when he was last here
   unsigned departures = 0;
   bool is_leaving = false;
 };
 struct Attendance {
   std::unordered_map<UserId, Kept> kept{};
-  std::map<UserId, TimePoint> unwritten{};  // when they were last seen
-  bool writes = false, is_over = false;     // is_over: the engine stops
+  std::map<UserId, TimePoint> unwritten{}, writing{};  // when they were last seen
+  bool writes = false, is_over = false;                // is_over: the engine stops
 };
 Attendance& attendance(Shard& home) { return home.state<Attendance>(); }
 
@@ -54,14 +56,38 @@ Result<TimePoint> read_last_seen(Storage& storage, const UserId& user) {
   return TimePoint(std::chrono::milliseconds(number->number));
 }
 
+using Times = std::map<UserId, TimePoint>;
+
+// Some at a time, so that no job of the storage is long. One that can't be read is not known.
+void read_times(Shard& home, std::vector<UserId> users, Times read, Function<void(const Times&)> then) {
+  if (users.empty()) return then(read);
+  const auto first = users.end() - static_cast<std::ptrdiff_t>(std::min(users.size(), read_at_once));
+  std::vector<UserId> now(first, users.end());
+  users.erase(first, users.end());
+  home.core().store->read(
+      home,
+      [now = std::move(now)](Storage& storage) -> Result<Times> {
+        Times times;
+        for (const UserId& user : now) {
+          if (const auto time = read_last_seen(storage, user)) times[user] = *time;
+        }
+        return times;
+      },
+      [&home, users = std::move(users), read = std::move(read), then = std::move(then)](Result<Times> times) mutable {
+        if (times) read.merge(*times);
+        read_times(home, std::move(users), std::move(read), std::move(then));
+      });
+}
+
 using Seen = std::vector<std::pair<UserId, TimePoint>>;
 
-// Never back: another engine, or an earlier life with another clock, may have seen him later.
+// One whose partition is damaged does not keep the others from being written.
 Result<std::vector<core::OwnedChange>> put_last_seen(Storage& storage, const Seen& seen) {
   std::vector<core::OwnedChange> changes;
   for (const auto& [user, time] : seen) {
     core::OwnedChange change{.partition = partition_of(user)};
     auto head = storage.events(change.partition, Log::messages, 1, Direction::forward, {.rows = 1});
+    if (!head && head.error().code == ErrorCode::corruption) continue;
     if (!head) return head.error();
     change.expected_head = change.new_head = head->head;
     const auto number = static_cast<std::uint64_t>(std::max<std::int64_t>(0, time.time_since_epoch().count()));
@@ -73,21 +99,29 @@ Result<std::vector<core::OwnedChange>> put_last_seen(Storage& storage, const See
   return changes;
 }
 
+// Whoever asks meanwhile is told what is being written.
 void write_some(Shard& home, core::Task done) {
-  auto& unwritten = attendance(home).unwritten;
+  Attendance& all = attendance(home);
   Seen seen;
-  while (!unwritten.empty() && seen.size() < written_at_once) {
-    seen.push_back(*unwritten.begin());
-    unwritten.erase(unwritten.begin());
+  while (!all.unwritten.empty() && seen.size() < written_at_once) {
+    seen.push_back(*all.unwritten.begin());
+    all.writing.insert_or_assign(seen.back().first, seen.back().second);
+    all.unwritten.erase(all.unwritten.begin());
   }
   if (seen.empty()) return done();
+  const auto next = std::make_shared<core::Task>([&home, seen, done = std::move(done)]() mutable {
+    auto& writing = attendance(home).writing;
+    for (const auto& [user, time] : seen) {
+      const auto found = writing.find(user);
+      if (found != writing.end() && found->second == time) writing.erase(found);
+    }
+    write_some(home, std::move(done));
+  });
   home.core().store->read(
       home, [seen](Storage& storage) { return put_last_seen(storage, seen); },
-      [&home, done = std::move(done)](Result<std::vector<core::OwnedChange>> changes) mutable {
-        if (!changes) return done();  // when he was last seen is not worth a second try
+      [&home, next](Result<std::vector<core::OwnedChange>> changes) {
+        if (!changes || changes->empty()) return (*next)();  // when he was last seen is not worth a second try
         const auto left = std::make_shared<std::size_t>(changes->size());
-        const auto next = std::make_shared<core::Task>(
-            [&home, done = std::move(done)]() mutable { write_some(home, std::move(done)); });
         for (core::OwnedChange& change : *changes) {
           home.core().store->submit(home, std::make_shared<core::OwnedChange>(std::move(change)),
                                     [left, next](const Status&, std::uint64_t) {
@@ -99,20 +133,32 @@ void write_some(Shard& home, core::Task done) {
 
 void saw(Shard& home, const UserId& user) {
   Attendance& all = attendance(home);
-  all.unwritten[user] = home.core().clock->wall();
+  const TimePoint now = home.core().clock->wall();
+  all.unwritten[user] = now;
+  if (const auto found = all.kept.find(user); found != all.kept.end()) found->second.went = now;
   if (std::exchange(all.writes, true)) return;
   home.after(written_after, [&home] { write_some(home, [&home] { attendance(home).writes = false; }); });
 }
 
 // ---- who is told
 
-void tell(Shard& home, const std::vector<Watcher>& watchers, const std::vector<Presence>& presences) {
-  std::map<unsigned, std::vector<std::uint64_t>> by_shard;
-  for (const Watcher& watcher : watchers) by_shard[watcher.shard].push_back(watcher.session);
-  for (auto& [index, sessions] : by_shard) {
-    Shard& shard = *home.core().shards[index];
-    shard.post([&shard, sessions = std::move(sessions), presences] { learn(shard, sessions, presences); });
+// Where they live, and not too many in one task.
+template <class Run>
+void at_watchers(Shard& home, const std::set<Watcher>& watchers, const Run& run) {
+  for (auto at = watchers.begin(); at != watchers.end();) {
+    Shard& shard = *home.core().shards[at->shard];
+    std::vector<std::uint64_t> sessions;
+    while (at != watchers.end() && at->shard == shard.index() && sessions.size() < told_at_once) {
+      sessions.push_back((at++)->session);
+    }
+    shard.post([&shard, sessions = std::move(sessions), run] { run(shard, sessions); });
   }
+}
+
+void tell(Shard& home, const std::set<Watcher>& watchers, std::vector<Presence> presences) {
+  at_watchers(home, watchers, [presences = std::move(presences)](Shard& shard, const auto& sessions) {
+    learn(shard, sessions, presences);
+  });
 }
 
 void changed(Shard& home, const UserId& user) {
@@ -122,7 +168,7 @@ void changed(Shard& home, const UserId& user) {
   Kept& of = found->second;
   const PresenceState now = state_of(home, user);
   if (std::exchange(of.told, now) == now) return;
-  const TimePoint seen = now == PresenceState::offline ? home.core().clock->wall() : TimePoint{};
+  const TimePoint seen = now == PresenceState::offline ? of.went : TimePoint{};
   tell(home, of.watchers, {{user, now, seen}});
 }
 
@@ -134,7 +180,6 @@ PresenceState state_in(const std::vector<std::shared_ptr<core::Session>>& sessio
 
 // Who comes back within the grace was never away.
 void left(Shard& home, const UserId& user, PresenceState was) {
-  if (was == PresenceState::offline) return;  // he was here unseen
   Kept& of = attendance(home).kept[user];
   of.leaving = was;
   of.is_leaving = true;
@@ -154,7 +199,10 @@ void session_changed(Shard& home, core::Session& session, bool begins) {
   const UserId& user = session.identity().user;
   if (!begins) {
     forget_watcher(home, session.id());
-    if (home.hub().sessions_of(user).empty()) left(home, user, session.presence());
+    const bool was_seen = session.presence() != PresenceState::offline;
+    if (was_seen && state_in(home.hub().sessions_of(user)) == PresenceState::offline) {
+      left(home, user, session.presence());
+    }
   } else if (const auto found = attendance(home).kept.find(user); found != attendance(home).kept.end()) {
     found->second.is_leaving = false;
   }
@@ -190,11 +238,11 @@ void attend(Shard& home) {
 }
 
 PresenceState state_of(Shard& home, const UserId& user) {
-  const auto& sessions = home.hub().sessions_of(user);
-  if (!sessions.empty()) return state_in(sessions);
+  const PresenceState now = state_in(home.hub().sessions_of(user));
+  if (now == PresenceState::online) return now;
   const auto found = attendance(home).kept.find(user);
-  return found != attendance(home).kept.end() && found->second.is_leaving ? found->second.leaving
-                                                                          : PresenceState::offline;
+  const bool may_come_back = found != attendance(home).kept.end() && found->second.is_leaving;
+  return may_come_back ? std::max(now, found->second.leaving) : now;
 }
 
 void presences_of(Shard& home, std::vector<UserId> users, Function<void(std::vector<Presence>)> then) {
@@ -202,46 +250,33 @@ void presences_of(Shard& home, std::vector<UserId> users, Function<void(std::vec
   for (const UserId& user : users) {
     if (state_of(home, user) == PresenceState::offline) away.push_back(user);
   }
-  using Times = std::map<UserId, TimePoint>;
   auto answer = [&home, users = std::move(users), then = std::move(then)](const Times& read) mutable {
     std::vector<Presence> presences;
-    const auto& unwritten = attendance(home).unwritten;
+    const Attendance& all = attendance(home);
     for (const UserId& user : users) {
       Presence& presence = presences.emplace_back(Presence{.user = user, .state = state_of(home, user)});
       if (presence.state != PresenceState::offline) continue;
       if (const auto time = read.find(user); time != read.end()) presence.last_seen = time->second;
-      if (const auto time = unwritten.find(user); time != unwritten.end()) presence.last_seen = time->second;
+      if (const auto time = all.writing.find(user); time != all.writing.end()) presence.last_seen = time->second;
+      if (const auto time = all.unwritten.find(user); time != all.unwritten.end()) presence.last_seen = time->second;
     }
     then(std::move(presences));
   };
   if (away.empty()) return answer({});
-  home.core().store->read(
-      home,
-      [away = std::move(away)](Storage& storage) -> Result<Times> {
-        Times times;
-        for (const UserId& user : away) {
-          // One that can't be read is not known.
-          if (const auto time = read_last_seen(storage, user)) times[user] = *time;
-        }
-        return times;
-      },
-      [answer = std::move(answer)](Result<Times> times) mutable { answer(times ? *times : Times()); });
+  read_times(home, std::move(away), {}, std::move(answer));
 }
 
-void hide(const Core& core, const Identity& to, std::vector<Presence>& presences) {
-  if (!core.policy || to.trusted) return;
-  for (Presence& presence : presences) {
-    if (presence.user == to.user) continue;
-    bool shown = false;
-    core::guarded(core, [&] { shown = core.policy->shows_presence(to, presence.user); });
-    if (!shown) presence = {.user = presence.user};
-  }
+bool is_hidden(const Core& core, const Identity& to, const UserId& user) {
+  if (!core.policy || to.trusted || user == to.user) return false;
+  bool shown = false;
+  core::guarded(core, [&] { shown = core.policy->shows_presence(to, user); });
+  return !shown;
 }
 
 void watch(Shard& home, std::vector<UserId> users, Watcher watcher) {
   for (const UserId& user : users) {
     Kept& of = attendance(home).kept[user];
-    if (std::find(of.watchers.begin(), of.watchers.end(), watcher) == of.watchers.end()) of.watchers.push_back(watcher);
+    of.watchers.insert(watcher);
     of.told = state_of(home, user);
   }
   presences_of(home, std::move(users),
@@ -252,7 +287,7 @@ void unwatch(Shard& home, const std::vector<UserId>& users, Watcher watcher) {
   for (const UserId& user : users) {
     const auto found = attendance(home).kept.find(user);
     if (found == attendance(home).kept.end()) continue;
-    std::erase(found->second.watchers, watcher);
+    found->second.watchers.erase(watcher);
     let_go(home, user);
   }
 }
@@ -261,12 +296,8 @@ void show_to_watchers(Shard& home, const UserId& user, Signal signal) {
   const auto found = attendance(home).kept.find(user);
   if (found == attendance(home).kept.end() || found->second.watchers.empty()) return;
   const Frame frame = std::make_shared<const Bytes>(protocol::encode_signal_push(signal));
-  std::map<unsigned, std::vector<std::uint64_t>> by_shard;
-  for (const Watcher& watcher : found->second.watchers) by_shard[watcher.shard].push_back(watcher.session);
-  for (auto& [index, sessions] : by_shard) {
-    Shard& shard = *home.core().shards[index];
-    shard.post([&shard, sessions = std::move(sessions), frame] { show_to(shard, sessions, frame); });
-  }
+  at_watchers(home, found->second.watchers,
+              [frame](Shard& shard, const auto& sessions) { show_to(shard, sessions, frame); });
 }
 
 // ---- the requests
@@ -282,8 +313,12 @@ void set_presence(Shard& home, Call<SetPresence> call) {
   if (core::Session* session = session_of(home, call.by)) {
     const PresenceState before = state_of(home, user);
     session->set_presence(call.request.state);
+    if (const auto kept = attendance(home).kept.find(user); kept != attendance(home).kept.end()) {
+      kept->second.is_leaving = false;  // he says how he is
+    }
     if (before != PresenceState::offline && state_of(home, user) == PresenceState::offline) saw(home, user);
     changed(home, user);
+    let_go(home, user);
   }
   call.reply(Nothing{});
 }
@@ -313,8 +348,10 @@ void get_presence(Shard& shard, Call<GetPresence> call) {
   const auto over = [&shard, asked] {
     if (--asked->left > 0) return;
     PresencePage page;
-    for (const UserId& user : asked->call.request.users) page.users.push_back(asked->found[user]);
-    hide(shard.core(), asked->call.by.who, page.users);
+    for (const UserId& user : asked->call.request.users) {
+      const bool hidden = is_hidden(shard.core(), asked->call.by.who, user);
+      page.users.push_back(hidden ? Presence{.user = user} : asked->found[user]);
+    }
     asked->call.reply(std::move(page));
   };
   for (auto& [index, users] : by_home) {

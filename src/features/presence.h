@@ -20,14 +20,14 @@ PresenceState state_of(Shard& home, const UserId&);
 // The same of these users, with last_seen, once it has been read. On their home shard; `then` too, on what is so then.
 void presences_of(Shard& home, std::vector<UserId>, Function<void(std::vector<Presence>)> then);
 
-// What `to` is shown of them: whom the policy hides is offline.
-void hide(const Core&, const Identity& to, std::vector<Presence>&);
+// Whether the policy keeps it from `to` how this user is: then he is offline to him.
+bool is_hidden(const Core&, const Identity& to, const UserId&);
 
 // A session that watches, and where it lives.
 struct Watcher {
   unsigned shard = 0;
   std::uint64_t session = 0;
-  friend bool operator==(const Watcher&, const Watcher&) = default;
+  friend auto operator<=>(const Watcher&, const Watcher&) = default;
 };
 // The watcher is told how these users are now, and whenever that changes; or no longer. On their home shard.
 void watch(Shard& home, std::vector<UserId>, Watcher);

@@ -32,8 +32,7 @@ struct Receipted {
 std::unordered_map<ConversationId, Known>& known(Shard& shard) { return shard.state<Receipted>().known; }
 
 bool are_kept(const core::State& state) {
-  const bool of_many = state.kind == ConversationKind::direct || state.kind == ConversationKind::group;
-  return state.exists && of_many && !state.on_read && state.roster;
+  return state.exists && state.kind != ConversationKind::own && !state.on_read && state.roster;
 }
 
 bool is_member(const core::State& state, const UserId& user) {
@@ -139,8 +138,10 @@ void write_all(Shard& shard, core::Task done) {
   const auto left = std::make_shared<std::size_t>(ids.size());
   const auto all_done = std::make_shared<core::Task>(std::move(done));
   for (const ConversationId& id : ids) {
-    write_moved(shard, id, [left, all_done] {
-      if (--*left == 0) (*all_done)();
+    with_receipts(shard, id, [&shard, id, left, all_done](const Status&) {
+      write_moved(shard, id, [left, all_done] {
+        if (--*left == 0) (*all_done)();
+      });
     });
   }
 }

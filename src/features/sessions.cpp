@@ -16,6 +16,7 @@ std::string name_of(const core::Session& session) { return std::to_string(sessio
 
 Status check_list_sessions(Core&, const Caller& by, ListSessions&) { return check_user(by); }
 
+// The hub has them in the order in which they began, whatever the clock says.
 void list_sessions(Shard& home, Call<ListSessions> call) {
   SessionsPage page;
   for (const auto& session : home.hub().sessions_of(call.by.who.user)) {
@@ -25,8 +26,6 @@ void list_sessions(Shard& home, Call<ListSessions> call) {
                              .peer_address = session->peer_address(),
                              .mine = session->id() == call.by.session});
   }
-  std::stable_sort(page.sessions.begin(), page.sessions.end(),
-                   [](const SessionInfo& a, const SessionInfo& b) { return a.since < b.since; });
   call.reply(std::move(page));
 }
 
@@ -36,7 +35,7 @@ Status check_end_sessions(Core&, const Caller& by, EndSessions& request) {
   return Error{ErrorCode::invalid, "sessions: at most " + std::to_string(most_named), {}};
 }
 
-// Answered first: one that ends itself hears it, where it can.
+// One that ends itself hears the answer, where its connection takes it at once.
 void end_sessions(Shard& home, Call<EndSessions> call) {
   const auto& named = call.request.sessions;
   std::vector<std::shared_ptr<core::Session>> ended;
@@ -46,6 +45,7 @@ void end_sessions(Shard& home, Call<EndSessions> call) {
   }
   call.reply(SessionsEnded{static_cast<std::uint32_t>(ended.size())});
   for (const auto& session : ended) {
+    if (session->id() == call.by.session) session->flush(home);
     session->revoke({ErrorCode::unauthenticated, "this session was ended by its user: log in again", {}});
   }
 }

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <set>
 
 #include "core/inbox.h"
 #include "core/store.h"
@@ -27,7 +28,7 @@ struct Count : std::enable_shared_from_this<Count> {
     const TimePoint now = home.core().clock->wall();
     home.core().store->read(
         home,
-        [user = call.by.who.user, after = std::move(after), others = std::exchange(others, {}), now](Storage& storage) {
+        [user = call.by.who.user, after = std::move(after), others = others, now](Storage& storage) {
           return find(storage, user, after, others, now);
         },
         [self = shared_from_this()](Result<Found> found) {
@@ -36,12 +37,13 @@ struct Count : std::enable_shared_from_this<Count> {
   }
 
   static Result<Found> find(Storage& storage, const UserId& user, const std::string& after,
-                            const std::vector<ConversationId>& others, TimePoint now) {
+                            const std::set<ConversationId>& others, TimePoint now) {
     auto entries = core::read_inbox(storage, user, after, entries_a_page);
     if (!entries) return entries.error();
     std::vector<ConversationId> ids;
+    std::erase_if(entries->entries, [&](const auto& entry) { return others.contains(entry.conversation); });
     for (const auto& entry : entries->entries) ids.push_back(entry.conversation);
-    ids.insert(ids.end(), others.begin(), others.end());
+    if (after.empty()) ids.insert(ids.end(), others.begin(), others.end());
     auto own = read_own(storage, user, ids);
     if (!own) return own.error();
     Found found{.next = std::move(entries->next)};
@@ -91,13 +93,14 @@ struct Count : std::enable_shared_from_this<Count> {
       total.messages = most_messages;
       total.more = true;
     }
+    if (total.messages == most_messages && !next.empty()) total.more = true;
     if (next.empty() || total.messages == most_messages) return call.reply(std::move(total));
     page(std::move(next));
   }
 
   Shard& home;
   Call<GetUnread> call;
-  std::vector<ConversationId> others{};  // without entries
+  std::set<ConversationId> others{};  // counted with the first page, whether they have entries or not
   UnreadTotal total{};
   std::string next{};
   std::uint32_t looked_at = 0;
@@ -115,7 +118,7 @@ void get_unread(Shard& home, Call<GetUnread> call) {
   when_written(home, user, [count, user] {
     places_without_entries(count->home, user, [count](Result<std::vector<ConversationId>> others) {
       if (!others) return count->call.reply(others.error());
-      count->others = std::move(*others);
+      count->others.insert(others->begin(), others->end());
       count->page({});
     });
   });

@@ -17,22 +17,30 @@ namespace {
 
 constexpr std::size_t most_conversations = 100;
 constexpr std::size_t users_per_frame = 500;
+constexpr std::chrono::milliseconds entered_again_after{1000};
 constexpr std::size_t looked_at_per_step = 16;  // conversations
 // A conversation is counted so seldom that counting takes little of a shard's time.
 constexpr std::chrono::microseconds counted_every_per_member{20};
 
-using Members = std::vector<UserId>;  // ascending
+constexpr std::size_t bytes_per_user = 300;  // that a session watches; about
+
+using Members = std::vector<UserId>;
+using MembersPtr = std::shared_ptr<const Members>;  // null: they are only counted
 
 // ---- a session that watches, where it lives
 
+struct Count {
+  std::uint32_t online = 0;
+  bool to_followers = false;  // it is fanned out on read: who follows is in it
+};
 struct Watching {
   std::weak_ptr<core::Session> session{};
-  Members named{};
-  std::map<ConversationId, Members> conversations{};  // no members: they are only counted
-  std::set<UserId> users{};                           // all of these
+  std::map<ConversationId, MembersPtr> conversations{};
+  std::unordered_map<UserId, unsigned> users{};  // by how many of these, and by name
+  std::set<UserId> hidden{};                     // he was told of them that they are offline: and hears no more
   // Not told yet.
   std::map<UserId, Presence> changed{};
-  std::map<ConversationId, std::uint32_t> counts{};
+  std::map<ConversationId, Count> counts{};
   bool ticks = false, lost = false;  // lost: what it was told may not have come
 };
 struct Watchings {
@@ -45,13 +53,13 @@ Watching* watching(Shard& shard, std::uint64_t session) {
   return found == all.end() ? nullptr : &found->second;
 }
 
-std::map<unsigned, Members> by_home(const Core& core, const std::set<UserId>& users) {
+std::map<unsigned, Members> by_home(const Core& core, const Members& users) {
   std::map<unsigned, Members> homes;
   for (const UserId& user : users) homes[core.home(user).index()].push_back(user);
   return homes;
 }
 
-void watch_all(Shard& shard, std::uint64_t session, const std::set<UserId>& users) {
+void watch_all(Shard& shard, std::uint64_t session, const Members& users) {
   for (auto& [index, here] : by_home(shard.core(), users)) {
     Shard& home = *shard.core().shards[index];
     home.post([&home, users = std::move(here), watcher = Watcher{shard.index(), session}]() mutable {
@@ -60,7 +68,7 @@ void watch_all(Shard& shard, std::uint64_t session, const std::set<UserId>& user
   }
 }
 
-void unwatch_all(Shard& shard, std::uint64_t session, const std::set<UserId>& users) {
+void unwatch_all(Shard& shard, std::uint64_t session, const Members& users) {
   for (auto& [index, here] : by_home(shard.core(), users)) {
     Shard& home = *shard.core().shards[index];
     home.post(
@@ -68,17 +76,35 @@ void unwatch_all(Shard& shard, std::uint64_t session, const std::set<UserId>& us
   }
 }
 
-// Whom it watches follows from the users and the conversations that it named.
-void watch_anew(Shard& shard, std::uint64_t session) {
+// It watches those who come, and no longer those who go, unless something else names them.
+void watch_instead(Shard& shard, std::uint64_t session, const Members& come, const Members& go) {
   Watching& of = *watching(shard, session);
-  std::set<UserId> now(of.named.begin(), of.named.end()), added, removed;
-  for (const auto& [id, members] : of.conversations) now.insert(members.begin(), members.end());
-  std::set_difference(now.begin(), now.end(), of.users.begin(), of.users.end(), std::inserter(added, added.end()));
-  std::set_difference(of.users.begin(), of.users.end(), now.begin(), now.end(), std::inserter(removed, removed.end()));
-  of.users = std::move(now);
-  for (const UserId& user : removed) of.changed.erase(user);
+  Members added, removed;
+  for (const UserId& user : come) {
+    if (++of.users[user] == 1) added.push_back(user);
+  }
+  for (const UserId& user : go) {
+    const auto found = of.users.find(user);
+    if (--found->second > 0) continue;
+    of.users.erase(found);
+    of.changed.erase(user);
+    of.hidden.erase(user);
+    removed.push_back(user);
+  }
+  auto& bytes = shard.core().counters.session_bytes;
+  core::add(bytes, added.size() * bytes_per_user);
+  core::sub(bytes, removed.size() * bytes_per_user);
   unwatch_all(shard, session, removed);
   watch_all(shard, session, added);
+}
+void watch_instead(Shard& shard, std::uint64_t session, const MembersPtr& come, const MembersPtr& go) {
+  watch_instead(shard, session, come ? *come : Members(), go ? *go : Members());
+}
+
+Members all_of(const Watching& of) {
+  Members users;
+  for (const auto& [user, times] : of.users) users.push_back(user);
+  return users;
 }
 
 void enter(Shard&, const ConversationId&, const Identity&, Watcher);
@@ -98,28 +124,43 @@ void tick_later(Shard& shard, std::uint64_t session) {
   shard.after(shard.core().limits.live_tick, [&shard, session] { tick(shard, session); });
 }
 
-bool show_changed(Core& core, core::Session& session, std::map<UserId, Presence>& changed) {
-  while (!changed.empty()) {
+// Whoever is hidden is said to be offline once: when he comes and goes is hidden too.
+bool show_changed(const Core& core, core::Session& session, Watching& of) {
+  while (!of.changed.empty()) {
     PresenceChanged frame;
-    for (const auto& [user, presence] : changed) {
-      if (frame.users.size() == users_per_frame) break;
-      frame.users.push_back(presence);
+    Members hidden;
+    auto at = of.changed.begin();
+    for (; at != of.changed.end() && frame.users.size() < users_per_frame; ++at) {
+      const UserId& user = at->first;
+      if (!is_hidden(core, session.identity(), user)) {
+        of.hidden.erase(user);
+        frame.users.push_back(at->second);
+      } else if (!of.hidden.contains(user)) {
+        hidden.push_back(user);
+        frame.users.push_back({.user = user});
+      }
     }
-    const std::size_t told = frame.users.size();
-    hide(core, session.identity(), frame.users);
-    if (!session.show(std::make_shared<const Bytes>(protocol::encode_signal_push(std::move(frame))), {}, 0))
+    if (!frame.users.empty() &&
+        !session.show(std::make_shared<const Bytes>(protocol::encode_signal_push(std::move(frame))), {}, 0)) {
       return false;
-    changed.erase(changed.begin(), std::next(changed.begin(), static_cast<std::ptrdiff_t>(told)));
+    }
+    of.changed.erase(of.changed.begin(), at);
+    of.hidden.insert(hidden.begin(), hidden.end());
   }
   return true;
 }
 
-bool show_counts(core::Session& session, std::map<ConversationId, std::uint32_t>& counts) {
-  while (!counts.empty()) {
-    const auto& [id, online] = *counts.begin();
-    const Frame frame = std::make_shared<const Bytes>(protocol::encode_signal_push(OnlineCount{id, online}));
+// Who does not follow it is not in it any more, or not yet.
+bool show_counts(core::Session& session, std::map<ConversationId, Count>& counts) {
+  for (auto at = counts.begin(); at != counts.end();) {
+    const auto& [id, count] = *at;
+    if (count.to_followers && !session.identity().trusted && !session.follows(id)) {
+      ++at;
+      continue;
+    }
+    const Frame frame = std::make_shared<const Bytes>(protocol::encode_signal_push(OnlineCount{id, count.online}));
     if (!session.show(frame, id, 0)) return false;
-    counts.erase(counts.begin());
+    at = counts.erase(at);
   }
   return true;
 }
@@ -133,41 +174,52 @@ void tick(Shard& shard, std::uint64_t session) {
   if (!here) return;
   if (!here->has_room_for_signals()) return tick_later(shard, session);
   if (std::exchange(of->lost, false)) {
-    watch_all(shard, session, of->users);
+    of->hidden.clear();
+    watch_all(shard, session, all_of(*of));
     enter_all(shard, session, here->identity(), *of);
   }
-  const bool all = show_changed(shard.core(), *here, of->changed) && show_counts(*here, of->counts);
+  const bool all = show_changed(shard.core(), *here, *of) && show_counts(*here, of->counts);
   of = watching(shard, session);
-  if (of && !all) tick_later(shard, session);
+  if (of && (!all || !of->counts.empty())) tick_later(shard, session);
 }
 
-// The members of a conversation that it watches; none: they are only counted.
+// One that is told of a conversation which it does not watch has ended while it was entered.
+Watching* watching_in(Shard& shard, std::uint64_t session, const ConversationId& id) {
+  Watching* of = watching(shard, session);
+  if (of && of->conversations.contains(id)) return of;
+  Shard& home = shard.core().home(id);
+  home.post([&home, id, watcher = Watcher{shard.index(), session}] { leave(home, id, watcher); });
+  return nullptr;
+}
+
 void learn_members(Shard& shard, const std::vector<std::uint64_t>& sessions, const ConversationId& id,
-                   const Members& members) {
+                   const MembersPtr& members) {
   for (const std::uint64_t session : sessions) {
-    Watching* of = watching(shard, session);
-    const auto known = of ? of->conversations.find(id) : std::map<ConversationId, Members>::iterator();
-    if (!of || known == of->conversations.end()) continue;
-    known->second = members;
-    watch_anew(shard, session);
+    Watching* of = watching_in(shard, session, id);
+    if (!of) continue;
+    of->counts.erase(id);
+    const MembersPtr before = std::exchange(of->conversations[id], members);
+    watch_instead(shard, session, members, before);
   }
 }
 
-void learn_count(Shard& shard, const std::vector<std::uint64_t>& sessions, const ConversationId& id,
-                 std::uint32_t online) {
+void learn_count(Shard& shard, const std::vector<std::uint64_t>& sessions, const ConversationId& id, Count count) {
   for (const std::uint64_t session : sessions) {
-    Watching* of = watching(shard, session);
-    if (!of || !of->conversations.contains(id)) continue;
-    of->counts[id] = online;
+    Watching* of = watching_in(shard, session, id);
+    if (!of) continue;
+    of->counts[id] = count;
     tick_later(shard, session);
   }
 }
 
 void learn_end(Shard& shard, std::uint64_t session, const ConversationId& id) {
   Watching* of = watching(shard, session);
-  if (!of || of->conversations.erase(id) == 0) return;
+  const auto found = of ? of->conversations.find(id) : std::map<ConversationId, MembersPtr>::iterator();
+  if (!of || found == of->conversations.end()) return;
+  const MembersPtr before = std::move(found->second);
+  of->conversations.erase(found);
   of->counts.erase(id);
-  watch_anew(shard, session);
+  watch_instead(shard, session, nullptr, before);
 }
 
 // ---- a conversation that is watched, on its shard
@@ -183,6 +235,8 @@ struct Watched {
   std::optional<std::uint32_t> count{};  // that they were told
   SteadyTime counted_next{};
   bool is_being_counted = false;
+  std::uint64_t asked_at = 0;  // the version of the host's table that it was looked up under
+  bool is_asked = false;
 };
 struct WatchedHere {
   std::map<ConversationId, Watched> all{};
@@ -202,9 +256,13 @@ bool any_new(const Watched& of) {
 }
 
 void tell_members(Shard& shard, const ConversationId& id, Watched& of, const core::RosterPtr& roster, bool only_new) {
-  Members members;
-  for (const core::Participant& each : roster ? roster->all() : std::vector<core::Participant>()) {
-    if (each.active()) members.push_back(each.user);
+  MembersPtr members;
+  if (roster) {
+    Members active;
+    for (const core::Participant& each : roster->all()) {
+      if (each.active()) active.push_back(each.user);
+    }
+    members = std::make_shared<const Members>(std::move(active));
   }
   for (auto& [index, sessions] : by_shard(of, only_new)) {
     Shard& there = *shard.core().shards[index];
@@ -215,9 +273,10 @@ void tell_members(Shard& shard, const ConversationId& id, Watched& of, const cor
 void tell_count(Shard& shard, const ConversationId& id, Watched& of, std::uint32_t online) {
   const bool only_new = of.count == online;
   of.count = online;
+  const Count count{online, !of.told};
   for (auto& [index, sessions] : by_shard(of, only_new)) {
     Shard& there = *shard.core().shards[index];
-    there.post([&there, id, online, sessions = std::move(sessions)] { learn_count(there, sessions, id, online); });
+    there.post([&there, id, count, sessions = std::move(sessions)] { learn_count(there, sessions, id, count); });
   }
   for (Watched::By& by : of.by) by.is_new = false;
 }
@@ -226,9 +285,12 @@ void tell_count(Shard& shard, const ConversationId& id, Watched& of, std::uint32
 void count_here(Shard& there, const ConversationId& id, const core::RosterPtr& roster,
                 Function<void(std::uint32_t)> done) {
   if (!roster) {
-    const auto counts = [&there](const core::Session& session) {
+    const auto counts = [&there, id](const core::Session& session) {
       const auto& all = there.hub().sessions_of(session.identity().user);
-      return !all.empty() && all.front().get() == &session &&
+      const auto first =
+          all.size() == 1 ? all.begin()
+                          : std::find_if(all.begin(), all.end(), [&](const auto& each) { return each->follows(id); });
+      return first != all.end() && first->get() == &session &&
              state_of(there, session.identity().user) != PresenceState::offline;
     };
     return there.hub().count_followers(id, counts, std::move(done));
@@ -242,9 +304,14 @@ void count_here(Shard& there, const ConversationId& id, const core::RosterPtr& r
 
 void count(Shard& shard, const ConversationId& id, Watched& of, const core::State& state) {
   const SteadyTime now = shard.core().clock->steady();
-  if (of.is_being_counted || (now < of.counted_next && !any_new(of))) return;
+  if (of.is_being_counted) return;
+  if (now < of.counted_next) {
+    if (any_new(of) && of.count) tell_count(shard, id, of, *of.count);
+    return;
+  }
   of.is_being_counted = true;
-  const auto every = std::chrono::duration_cast<std::chrono::milliseconds>(counted_every_per_member * state.members);
+  const auto every = std::chrono::duration_cast<std::chrono::milliseconds>(
+      counted_every_per_member * std::max(state.members, of.count.value_or(0)));
   of.counted_next = now + std::max(shard.core().limits.live_tick, every);
   struct Sum {
     std::size_t left = 0;
@@ -280,9 +347,28 @@ void put_out(Shard& shard, const ConversationId& id, Watched& of, const core::Co
   });
 }
 
+// The host's table is looked at when a conversation is used: to be watched is a use.
+void ask_host(Shard& shard, const ConversationId& id, Watched& of) {
+  const std::uint64_t version = shard.core().membership_changes.version();
+  if (!shard.core().membership || of.is_asked || of.asked_at == version || of.by.empty()) return;
+  of.is_asked = true;
+  const auto conversation = shard.conversations().get(id);
+  conversation->read_as(of.by.front().who, [&shard, id, version, conversation](const Result<core::Standing>& standing) {
+    auto& all = shard.state<WatchedHere>().all;
+    const auto found = all.find(id);
+    if (found == all.end()) return;
+    found->second.is_asked = false;
+    if (standing || standing.error().code == ErrorCode::no_such_conversation) found->second.asked_at = version;
+  });
+}
+
 void look_at(Shard& shard, const ConversationId& id, Watched& of) {
+  ask_host(shard, id, of);
   const auto conversation = shard.conversations().find(id);
-  if (!conversation) return;  // nothing changes while nobody uses it
+  if (!conversation) {  // its members stay as they are while nobody uses it, but not how many of them are here
+    if (of.count) shard.conversations().get(id)->when_ready([](const Status&) {});
+    return;
+  }
   const core::State& state = conversation->durable();
   if (!state.exists) return;
   if (state.roster && state.roster != of.told) put_out(shard, id, of, *conversation);
@@ -321,7 +407,14 @@ void look(Shard& shard) {
 void enter(Shard& shard, const ConversationId& id, const Identity& who, Watcher watcher) {
   auto conversation = shard.conversations().get(id);
   conversation->read_as(who, [&shard, id, who, watcher, conversation](const Result<core::Standing>& standing) {
-    if (!standing) return;
+    if (!standing && standing.error().retryable()) {
+      return shard.after(entered_again_after, [&shard, id, who, watcher] { enter(shard, id, who, watcher); });
+    }
+    if (!standing || (!standing->active && !standing->trusted)) {
+      Shard& there = *shard.core().shards[watcher.shard];
+      there.post([&there, session = watcher.session, id] { learn_end(there, session, id); });
+      return;
+    }
     WatchedHere& here = shard.state<WatchedHere>();
     Watched& of = here.all[id];
     std::erase_if(of.by, [&](const auto& by) { return by.watcher == watcher; });
@@ -349,23 +442,22 @@ void begin(Shard& home, const Call<WatchPresence>& call) {
   if (found == sessions.end() || (call.request.users.empty() && call.request.conversations.empty())) return;
   Watching& of = home.state<Watchings>().all[session];
   of.session = *found;
-  of.named = call.request.users;
   for (const ConversationId& id : call.request.conversations) of.conversations[id];
   enter_all(home, session, call.by.who, of);
-  watch_anew(home, session);
+  watch_instead(home, session, call.request.users, Members());
 }
 
 // May he watch these conversations?
-void when_allowed(Shard& home, Call<WatchPresence> call, Function<void(Call<WatchPresence>)> then) {
+void when_known(Shard& home, Call<WatchPresence> call, Function<void(Call<WatchPresence>, const Status& may)> then) {
   struct Asked {
     Call<WatchPresence> call;
-    Function<void(Call<WatchPresence>)> then;
+    Function<void(Call<WatchPresence>, const Status&)> then;
     std::size_t left = 0;
     Status may{};
 
     void over() {
       if (--left > 0) return;
-      may ? then(std::move(call)) : call.reply(may.error());
+      then(std::move(call), may);
     }
   };
   auto asked = std::make_shared<Asked>(Asked{std::move(call), std::move(then)});
@@ -415,7 +507,8 @@ void forget_watcher(Shard& shard, std::uint64_t session) {
   if (found == all.end()) return;
   const Watching of = std::move(found->second);
   all.erase(found);
-  unwatch_all(shard, session, of.users);
+  core::sub(shard.core().counters.session_bytes, of.users.size() * bytes_per_user);
+  unwatch_all(shard, session, all_of(of));
   for (const auto& [id, members] : of.conversations) {
     Shard& home = shard.core().home(id);
     home.post([&home, id = id, watcher = Watcher{shard.index(), session}] { leave(home, id, watcher); });
@@ -448,10 +541,16 @@ Status check_watch(Core& core, const Caller& by, WatchPresence& request) {
 }
 
 void watch_presence(Shard& home, Call<WatchPresence> call) {
-  when_allowed(home, std::move(call), [&home](Call<WatchPresence> allowed) {
-    begin(home, allowed);
-    allowed.reply(Nothing{});
-  });
+  // One after the other, however long it takes to find out whether it may: the last one counts.
+  home.in_order().run(
+      "watch/" + std::to_string(call.by.session), [&home, call = std::move(call)](core::Task over) mutable {
+        when_known(home, std::move(call),
+                   [&home, over = std::move(over)](Call<WatchPresence> asked, const Status& may) mutable {
+                     if (may) begin(home, asked);
+                     may ? asked.reply(Nothing{}) : asked.reply(may.error());
+                     home.post(std::move(over));
+                   });
+      });
 }
 
 }  // namespace features

@@ -35,6 +35,10 @@ constexpr Scenario scenarios[] = {
     {"idle", "sessions that are logged in and silent", 15'000, 128, true, nullptr, run_idle},
     {"reconnect", "clients that come back at once, and have each missed --missed messages", 5'000, 128, false, nullptr,
      run_reconnect},
+    {"list", "conversations of one user; the first page of 50 of his list", 5'000, 128, false, nullptr, run_list},
+    {"typing", "members of a group, of whom 50 type and stop all the time", 500, 128, false, nullptr, run_typing},
+    {"presence", "users of a channel, who come and go within each second, beside 100 pairs who talk", 10'000, 128,
+     false, nullptr, run_presence},
 };
 
 const Scenario& scenario_of(const std::string& name) {
@@ -76,8 +80,11 @@ void describe(CLI::App& app, Options& options, bool& json) {
   add("--mebibytes", options.mebibytes, "slow: texts sent meanwhile")->check(CLI::PositiveNumber);
   add("--rate", options.rate,
       "direct: so many messages a second of all together, instead of --window; latency counts from the time a message "
-      "should have been sent")
+      "should have been sent. presence: the same, of the pairs; 0: 6000")
       ->check(CLI::NonNegativeNumber);
+  app.add_flag("--reconnect", options.reconnect,
+               "presence: users come and go by ending their connections and logging in again");
+  add("--reconnects", options.reconnects, "presence: so many a second then")->check(CLI::PositiveNumber);
   add("--server", options.server, "The server program; it must understand chat_server's options");
   app.add_option("--server-arg", options.server_arguments, "Passed on to the server; repeatable")
       ->allow_extra_args(false);

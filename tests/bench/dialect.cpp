@@ -1,11 +1,7 @@
 #include "dialect.h"
 
-#include <arpa/inet.h>
-
-#include <cstring>
-
 #include "fields.h"
-#include "protocol/codec.h"
+#include "frames.h"
 
 using namespace chatcore;
 
@@ -20,18 +16,6 @@ void SendTemplate::write(char* at, std::uint64_t number, std::int64_t time_ns) c
 }
 
 namespace {
-
-std::string framed(const Bytes& frame) {
-  const std::uint32_t length = htonl(static_cast<std::uint32_t>(frame.size()));
-  std::string bytes(4, '\0');
-  std::memcpy(bytes.data(), &length, 4);
-  return bytes.append(text_of(frame));
-}
-
-template <class R>
-std::string call(std::uint64_t number, const R& request) {
-  return framed(protocol::encode_client_frame(number, R::id, protocol::encode(request)));
-}
 
 // Where the varint of SendTemplate::first stands.
 std::size_t place_of_number(const std::string& frame, std::size_t from) {

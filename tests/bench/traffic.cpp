@@ -130,6 +130,7 @@ void Traffic::play_until(std::int64_t end, const char* what) {
   std::uint64_t shown_delivered = delivered_;
   for (std::int64_t now = shown; now < end; now = now_ns()) {
     std::int64_t wait = 1'000'000;
+    if (beside) beside(now);
     if (options_.rate > 0) {
       send_what_is_due(now);
       wait = began_ + static_cast<std::int64_t>(static_cast<double>(due_) * second / options_.rate) - now;

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <deque>
+#include <functional>
 #include <string>
 
 #include "child.h"
@@ -19,6 +20,9 @@ class Traffic {
   // Both: of a link that is logged in.
   void add_sender(Link&, std::string user, SendTemplate);
   void add_receiver(Link&);  // of the last sender's messages
+
+  // What goes on beside it while it warms up and measures: called at least every 10 ms.
+  std::function<void(std::int64_t now)> beside{};
 
   // Warms up, measures, and waits for what is under way.
   Figures run(const Child& server);

@@ -296,10 +296,10 @@ void complete(GetPresence& request, Seq) { request.users = {user("olga")}; }
 void complete(GetProfiles& request, Seq) { request.users = {user("olga")}; }
 
 template <class R>
-constexpr const char* name_of = "a request that is not in requests.h";
+const std::string name_of = "a request that is not in requests.h";
 #define CHATCORE_NAME(R) \
   template <>            \
-  constexpr const char* name_of<R> = #R;
+  const std::string name_of<R> = #R;
 CHATCORE_FOR_EACH_REQUEST(CHATCORE_NAME)
 #undef CHATCORE_NAME
 
@@ -355,7 +355,7 @@ class Authorization {
       check<R>("any", line(name_of<R>, "any"));
     } else {
       for (const char* kind : {"direct", "group", "channel", "own"}) check<R>(kind, line(name_of<R>, kind));
-      const bool differs = lines_.contains(std::string(name_of<R>) + " crowd");
+      const bool differs = lines_.contains(name_of<R> + " crowd");
       check<R>("crowd", line(name_of<R>, differs ? "crowd" : "channel"));
     }
   }

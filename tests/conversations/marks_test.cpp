@@ -38,6 +38,19 @@ Lines own_log(Server& server, std::string_view who) {
   return lines;
 }
 
+// What a broken disk makes of a row of his own log.
+void damage(Server& server, std::string_view who, Table table, const std::string& key) {
+  Storage& storage = server.store->inner();
+  const std::string partition = "c:" + features::own_log_of(user(who)).string();
+  const auto page = storage.events(partition, Log::messages, 1, Direction::forward, {.rows = 1});
+  REQUIRE(page);
+  const std::vector<Row> rows{{.table = table, .key = key, .value = Bytes(9)}};
+  const Change change{.partition = partition, .expected_head = page->head, .new_head = page->head, .rows = rows};
+  Status outcome;
+  storage.commit(std::span(&change, 1), std::span(&outcome, 1));
+  REQUIRE(outcome);
+}
+
 }  // namespace
 
 TEST_CASE("What one device mutes, pins, archives and reads the other one sees") {
@@ -232,4 +245,35 @@ TEST_CASE("Marks outlive leaving, coming back and the crossing of the threshold"
   REQUIRE(server.ask("alice", AddMembers{room, {{"bob"}}}));
   server.restart();
   CHECK(listed(server, "bob", room) == "room read 2 muted");
+}
+
+TEST_CASE("A damaged row of marks hides nothing else, and is written anew with the next mark") {
+  Server server;
+  const ConversationId room = server.group("room", {"alice", "bob"}), den = server.group("den", {"alice", "bob"});
+  REQUIRE(server.ask("alice", Pin{room}));
+  REQUIRE(server.ask("alice", Pin{den}));
+  REQUIRE(server.ask("alice", ShareReceipts{true}));
+  damage(server, "alice", Table::marks, "room");
+  CHECK(listed(server, "alice", room) == "room read 0");
+  CHECK(listed(server, "alice", den) == "den read 0 pinned");
+  CHECK(server.ask("alice", GetUnread{}));
+  CHECK(reads(server, "alice", room, 1)->seq == 1);
+  CHECK(marks_of(server.ask("alice", Archive{room})) == "room read 1 archived");
+  damage(server, "alice", Table::settings, "own");
+  REQUIRE(server.ask("alice", MarkDelivered{den, 1}));
+  CHECK(server.ask("bob", GetReceipts{.conversation = den})->receipts.empty());  // nobody knows whether she shares them
+}
+
+TEST_CASE("What is marked as unread and then read is read, however close the one is behind the other") {
+  Server server;
+  const ConversationId room = server.group("room", {"alice", "bob"}), den = server.group("den", {"alice", "bob"});
+  Person alice(server, "alice");
+  for (const Seq head : {1u, 1u, 1u}) {
+    REQUIRE(alice.asks(MarkRead{room, head}));
+    begin(alice, MarkRead{den, head});
+    begin(alice, MarkUnread{room});
+    begin(alice, MarkRead{room, head});
+    server.advance(3s);
+    CHECK(listed(server, "alice", room) == "room read 1");
+  }
 }

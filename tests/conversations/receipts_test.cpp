@@ -195,3 +195,15 @@ TEST_CASE("A store that fails for a while loses no receipt") {
   server.crash();
   CHECK(receipts_of(server, "alice", room) == "bob 2/0");
 }
+
+TEST_CASE("A stop writes the receipts of what was read in the last second, on whichever shards it lies") {
+  for (const unsigned shards : {1u, 4u}) {
+    CAPTURE(shards);
+    Server server(with_shards(shards));
+    std::vector<ConversationId> rooms;
+    for (std::size_t i = 0; i < 8; ++i) rooms.push_back(server.group(numbered("room", i), {"alice", "bob"}));
+    for (const ConversationId& room : rooms) REQUIRE(server.ask("bob", MarkRead{room, 1}));
+    server.restart();
+    for (const ConversationId& room : rooms) CHECK(receipts_of(server, "alice", room) == "bob 1/1");
+  }
+}

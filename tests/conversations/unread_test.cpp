@@ -93,3 +93,18 @@ TEST_CASE("The host itself has no badge") {
   Server server;
   CHECK(server.ask(Identity::system(), GetUnread{}).error().code == ErrorCode::invalid);
 }
+
+TEST_CASE("What the host's own table names is counted once") {
+  EngineOptions options;
+  options.membership = make_membership(
+      {.prefix = "team:",
+       .members =
+           [](const ConversationId&) {
+             return std::vector<Member>{{"alice"}, {"bob"}};
+           },
+       .conversations = [](const UserId&) { return std::vector<ConversationId>{conversation("team:red")}; }});
+  Server server(std::move(options));
+  for (int i = 0; i < 3; ++i) REQUIRE(server.ask("bob", text(conversation("team:red"), "hi")));
+  REQUIRE(server.ask("bob", text(Direct{"alice"}, "hi")));
+  CHECK(badge(server, "alice") == "4 in 2");
+}

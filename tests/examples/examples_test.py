@@ -53,6 +53,38 @@ class Server:
         return run("chat_cli", *arguments, text="".join(line + "\n" for line in lines))
 
 
+class Talker:
+    """chat_cli at a terminal of its own, until the end of a `with`."""
+
+    def __init__(self, server, user, **options):
+        self.arguments = [os.path.join(PROGRAMS, "chat_cli"), "--server", server.address, "--user", user]
+        for name, value in options.items():
+            self.arguments += ["--" + name, value]
+
+    def __enter__(self):
+        self.process = subprocess.Popen(self.arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.types("/list")
+        self.sees("ok$")  # so he is there
+        return self
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.communicate()
+
+    def types(self, line):
+        self.process.stdin.write(line + "\n")
+        self.process.stdin.flush()
+
+    def sees(self, form):
+        """The next line of that form; those before it are passed over."""
+        seen = []
+        for line in self.process.stdout:
+            if re.match(form, line):
+                return
+            seen.append(line)
+        raise AssertionError(f"not seen: {form}; but: {seen}")
+
+
 class Programs(unittest.TestCase):
     def test_hello(self):
         done = run("hello")
@@ -162,6 +194,67 @@ class ChatCli(unittest.TestCase):
             self.assertIn("error: forbidden", done.stdout)
             done = server.chat("mallory", "let me in", to="nowhere")
             self.assertIn("error: no_such_conversation", done.stdout)
+
+    def test_who_is_here_who_types_who_has_read(self):
+        with Server("--memory") as server, Talker(server, "alice", to="@bob") as alice:
+            alice.types("hi")
+            alice.sees(r"sent \[~\S+ #1\]")
+            with Talker(server, "bob", to="@alice") as bob:
+                bob.types("/who")
+                bob.sees("here alice online")
+                bob.sees("here bob online")
+                alice.types("/away")
+                bob.sees(r"\* alice away")
+                alice.types("/away no")
+                bob.sees(r"\* alice online")
+                alice.types("/typing")
+                bob.sees(r"\[~\S+ ~\] \* typing: alice$")
+                alice.types("there?")
+                bob.sees(r"\[~\S+ ~\] \* typing: nobody$")
+                bob.types("/read 2")
+                alice.sees(r"\[~\S+ ~\] \* .*bob received #2, read #2")
+                alice.types("/read")
+                alice.sees("receipt bob received #2, read #2$")
+                alice.types("/profile Al the  First")
+                bob.sees(r"\* alice is Al the  First$")
+
+    def test_what_is_marked_on_one_device_is_marked_on_the_other(self):
+        with Server("--memory") as server:
+            server.chat("alice", "one", "two", to="@bob")
+            with Talker(server, "bob", to="@alice") as phone, Talker(server, "bob", device="tablet") as tablet:
+                for command, answer, marked in (
+                        ("/read 1", "ok read up to #1", "read #1"), ("/mute", r"ok ~\S+ read #1 muted", "read #1 muted"),
+                        ("/pin", r"ok ~\S+ read #1 muted pinned", "read #1 muted pinned"),
+                        ("/mute 60", r"ok ~\S+ read #1 muted until 2\S+ \S+Z pinned", r"read #1 muted until .* pinned"),
+                        ("/unmute", r"ok ~\S+ read #1 pinned", "read #1 pinned"),
+                        ("/pin no", r"ok ~\S+ read #1", "read #1"),
+                        ("/archive", r"ok ~\S+ read #1 archived", "read #1 archived"),
+                        ("/unread", r"ok ~\S+ read #1 archived unread", "read #1 archived unread"),
+                        ("/receipts no", "ok", "nothing; hides receipts")):
+                    phone.types(command)
+                    phone.sees(answer + "$")
+                    tablet.sees(rf"\[~\S+ #\d+\] \* bob marked .*{marked}$")
+                phone.types("/list")
+                phone.sees(r"list ~\S+ unread 1 head 2 @alice \(archived unread\) \|")
+                phone.types("/badge")
+                phone.sees("ok 1 unread in 1 conversations$")
+                phone.types("/devices")
+                phone.sees(r"session \S+ - since \S+ \S+ from 127.0.0.1:\d+, this one$")
+                phone.sees(r"session \S+ tablet since \S+ \S+ from 127.0.0.1:\d+$")
+                phone.sees("ok 2 sessions$")
+                phone.types("/end")
+                phone.sees("ok 1 ended$")
+                tablet.sees("! closed: unauthenticated: ")
+                self.assertEqual(tablet.process.wait(TIMEOUT), 1)
+
+    def test_profiles(self):
+        with Server("--memory") as server:
+            done = server.chat("alice", "/profile Alice \u00c4", "/whois alice bob", "/profile", "/whois", "/typing maybe",
+                               "/mute soon", "/receipts", "/pin yes")
+            self.assertIn("profile alice is Alice \u00c4\nprofile bob has no profile\nok\n", done.stdout)
+            for usage in ("/profile NAME", "/whois USER...", "/typing [no]", "/mute [MINUTES]", "/receipts yes|no",
+                          "/pin [no]"):
+                self.assertIn("error: " + usage + "\n", done.stdout)
 
     def test_a_retry_gets_the_first_answer(self):
         with tempfile.TemporaryDirectory() as data:

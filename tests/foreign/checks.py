@@ -131,8 +131,35 @@ def check_strangers(address, expect, conversation):
     """Section 11: what is not yours is not there."""
     with Raw(address, "eve") as raw:
         for name, fields in (("ReadHistory", {}), ("Sync", {}), ("ListMembers", {}), ("Join", {}),
-                             ("EditMessage", {"seq": 2, "content": {"text": "x"}})):
+                             ("EditMessage", {"seq": 2, "content": {"text": "x"}}), ("MarkRead", {"seq": 1}),
+                             ("MarkDelivered", {"seq": 1}), ("GetReceipts", {}), ("Mute", {}), ("Pin", {}),
+                             ("Archive", {}), ("MarkUnread", {})):
             expect(f"a stranger's {name}", code(raw.call(name, conversation=conversation, **fields)), 2)
+        expect("a stranger's SetTyping", code(raw.call("SetTyping", to={"conversation": conversation})), 2)
+        expect("a stranger's WatchPresence", code(raw.call("WatchPresence", conversations=[conversation])), 2)
+
+
+def check_live_limits(address, expect):
+    """Section 11, "Live state" and what follows, with the limits of section 15; what may be absent is true."""
+    with Raw(address, "frank") as raw:
+        many = [f"u{i}" for i in range(1001)]
+        expect("the presence of a thousand", code(raw.call("GetPresence", users=many[1:])), 0)
+        expect("the presence of more", code(raw.call("GetPresence", users=many)), 4)
+        expect("a watch of more", code(raw.call("WatchPresence", users=many)), 4)
+        expect("a watch of 101 conversations", code(raw.call("WatchPresence", conversations=many[:101])), 4)
+        expect("profiles of more", code(raw.call("GetProfiles", users=many[:201])), 4)
+        expect("sessions of more", code(raw.call("EndSessions", sessions=many)), 5)
+        expect("another's profile", code(raw.call("SetProfile", profile={"user": "eve"})), 5)
+        expect("a long name", code(raw.call("SetProfile", profile={"display_name": "x" * 256})), 4)
+        expect("a state that is none", code(raw.call("SetPresence", state=4)), 5)
+        raw.call("Send", to={"direct": "eve"}, content={"text": "hi"}, key={"source": "live", "number": 1})
+        of = wire.decode("ConversationInfo", raw.call("GetConversation", of={"direct": "eve"})["body"])
+        place = {"conversation": of["conversation"]}
+        for name in ("MarkRead", "MarkDelivered"):
+            expect(f"{name} beyond the head", code(raw.call(name, seq=of["head"] + 1, **place)), 5)
+        for name, mark in (("Pin", "pinned"), ("Archive", "archived"), ("MarkUnread", "unread")):
+            expect(f"{name} where nothing is said", wire.decode("Marks", raw.call(name, **place)["body"])[mark], True)
+            expect(f"{name} no", wire.decode("Marks", raw.call(name, **{mark: False}, **place)["body"])[mark], False)
 
 
 def check_keys(address, expect):
@@ -232,6 +259,7 @@ def run(server, loop, player, heartbeat):
         check_unknown(address, expect)
         check_frames(address, expect)
         check_strangers(address, expect, player.ids["team"])
+        check_live_limits(address, expect)
         check_keys(address, expect)
         check_silence(address, expect, heartbeat)
         check_restored(server, expect, loop, clients)

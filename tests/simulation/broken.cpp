@@ -461,7 +461,7 @@ const std::vector<BrokenKind>& broken_kinds() {
       {"notice-not-renewed", "a notice that is not renewed until it is followed", {resume}, make<TellsOnce>},
       {"crossing-event-lost", "the event at which a fan-out changes, pushed to nobody", {resume}, make<LosesCrossings>},
       {"push-after-membership-changed", "a push that leaves under an old table", {privacy}, make<LearnsLate>},
-      {"shown-twice", "a message that an application is shown twice", {once}, make<ComesBackTooFar>},
+      {"shown-twice", "a message that an application is shown twice", {once, resume}, make<ComesBackTooFar>},
   };
   return kinds;
 }

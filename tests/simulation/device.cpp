@@ -149,6 +149,7 @@ bool Device::act() {
 static void leaves(Truth& truth, const std::string& who, const UserId& user, const Push& push) {
   if (const Event* event = push.event()) truth.leaves(who, user, event->conversation.string(), event->seq);
   if (const auto* shown = push.as<Ephemeral>()) truth.leaves(who, user, shown->conversation.string(), 0);
+  if (const auto* typing = push.as<Typing>()) truth.leaves(who, user, typing->conversation.string(), 0);
   if (const auto* moved = push.as<HeadMoved>()) truth.leaves(who, user, moved->conversation.string(), 0);
 }
 
@@ -168,7 +169,13 @@ void Device::took(const Push& push) {
     world_.truth.pushed(watch, own ? sent : nullptr, name(), user_, client_ != nullptr, *event,
                         session_ ? opened_at_ : 0);
   } else if (const auto* shown = push.as<Ephemeral>()) {
-    world_.truth.shown(name(), user_, *shown);
+    world_.truth.shown(name(), user_, shown->conversation);
+  } else if (const auto* typing = push.as<Typing>()) {
+    world_.truth.shown(name(), user_, typing->conversation);
+  } else if (const auto* count = push.as<OnlineCount>()) {
+    world_.truth.shown(name(), user_, count->conversation);
+  } else if (const auto* receipts = push.as<Receipts>()) {
+    world_.truth.shown(name(), user_, *receipts);
   } else if (const auto* moved = push.as<HeadMoved>()) {
     world_.tell("  " + name() + " is told to read " + moved->conversation.string() + " up to #" +
                 std::to_string(moved->head));
@@ -370,6 +377,13 @@ void Device::perform(const Op& op) {
       return mark_read(op);
     case Do::mark:
       return mark(op);
+    case Do::delivered:
+      return has_received(op);
+    case Do::typing:
+      return ask(SetTyping{.to = attempt.to, .typing = op.n % 4 != 0}, {});
+    case Do::watch:
+      if (const auto id = conversation(op.place)) ask(WatchPresence{.conversations = {*id}}, {});
+      return;
     case Do::history:
       return read_back(op);
     case Do::list:
@@ -433,6 +447,12 @@ void Device::mark_read(const Op& op) {
     // An answer may still be on its way when its server has gone.
     if (cursor && crashes == world_.truth.crashes) world_.truth.read_to(user_, id.string(), seq, true);
   });
+}
+
+void Device::has_received(const Op& op) {
+  const auto id = conversation(op.place);
+  const Seq highest = id ? watch.highest(id->string()) : 0;
+  if (highest != 0) ask(MarkDelivered{*id, highest - op.n % std::min<Seq>(highest, 3)}, {});
 }
 
 void Device::mark(const Op& op) {

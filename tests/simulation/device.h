@@ -58,6 +58,7 @@ class Device {
   void read_back(const Op&);
   void mark_read(const Op&);
   void mark(const Op&);
+  void has_received(const Op&);
   Target place(unsigned) const;
   std::optional<ConversationId> conversation(unsigned place) const;
   IdempotencyKey next_key(unsigned op);

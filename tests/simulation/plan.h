@@ -20,7 +20,10 @@ enum class Do {
   edit,
   erase,
   mark_read,
-  mark,  // mutes, pins, archives, or marks as unread
+  mark,       // mutes, pins, archives, or marks as unread
+  delivered,  // says that what it has was delivered
+  typing,
+  watch,  // the presence of a conversation's members
   history,
   list,
   ephemeral,

@@ -228,9 +228,27 @@ void Truth::shown_after(std::uint64_t revoked, const std::string& who, const Eve
          who + " was shown " + at(event.conversation.string(), event.seq) + " after his login was revoked");
 }
 
-void Truth::shown(const std::string& who, const UserId& user, const Ephemeral& ephemeral) {
+// In one life of the server nobody is told that somebody has read less than he was told before, or more than there is.
+void Truth::shown(const std::string& who, const UserId& user, const Receipts& told) {
+  shown(who, user, told.conversation);
+  const std::string id = told.conversation.string();
+  const Book* book = disk_.ledger.find(id);
+  for (const Receipt& each : told.receipts) {
+    const std::string what = who + " was told that " + each.user.string() + " has read " + at(id, each.read);
+    Receipt& before = receipts_[who + " " + id + " " + each.user.string()];
+    if (each.read < before.read || each.delivered < before.delivered) {
+      broken(Promise::acknowledged, what + ", after #" + std::to_string(before.read));
+    }
+    if (!book || each.delivered > book->head || each.read > cursors_[{each.user, id}].second) {
+      broken(Promise::acknowledged, what + ", which he has not");
+    }
+    before = each;
+  }
+}
+
+void Truth::shown(const std::string& who, const UserId& user, const ConversationId& conversation) {
   learn_pairs();
-  const std::string id = ephemeral.conversation.string();
+  const std::string id = conversation.string();
   if (disk_.ledger.is_team(id)) {
     if (disk_.ledger.presences(id, user).empty()) {
       broken(Promise::privacy, who + " was shown something of " + id + ", where he never was");
@@ -405,6 +423,7 @@ void Truth::read_to(const UserId& user, const std::string& conversation, Seq seq
 // A crash may lose what was read in the last second: from then on only what his own log holds is sure.
 void Truth::server_crashed() {
   ++crashes;
+  receipts_.clear();
   for (auto& [key, cursor] : cursors_) {
     const auto marked = marks_of(key.first);
     const auto found = marked.find(key.second);

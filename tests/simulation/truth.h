@@ -80,7 +80,8 @@ class Truth {
   void pushed(Watch&, const Attempt* own, const std::string& who, const UserId&, bool exactly_once, const Event&,
               std::uint64_t since);
   void shown_after(std::uint64_t revoked, const std::string& who, const Event&);
-  void shown(const std::string& who, const UserId&, const Ephemeral&);
+  void shown(const std::string& who, const UserId&, const ConversationId&);  // a signal
+  void shown(const std::string& who, const UserId&, const Receipts&);
   // Something of a conversation leaves the server, for him.
   void leaves(const std::string& who, const UserId&, const std::string& conversation, Seq);
   void was_reset(Watch&, const std::string& who);
@@ -114,6 +115,7 @@ class Truth {
   Disk& disk_;
   std::optional<Violation> violation_;
   std::map<std::pair<UserId, std::string>, std::pair<Seq, Seq>> cursors_;  // acknowledged, tried
+  std::map<std::string, Receipt> receipts_;  // by who was told of whose, in which conversation
 };
 
 template <class Page>

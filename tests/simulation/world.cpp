@@ -433,7 +433,18 @@ void World::check() {
   if (!truth.violation()) read_back();
 }
 
-// What the engine says everyone may read, page by page, and his list.
+std::vector<UserId> World::everyone() const {
+  std::vector<UserId> users;
+  for (const std::string& name : plan.users) users.push_back(*UserId::make(name));
+  return users;
+}
+
+bool World::has_device_online(const UserId& user) const {
+  return std::any_of(devices_.begin(), devices_.end(),
+                     [&](const auto& each) { return each->user() == user && each->is_open() && each->online(); });
+}
+
+// What the engine says everyone may read, page by page, his list, and who is here.
 void World::read_back() {
   Random random(plan.seed + 6);
   for (const std::string& name : plan.users) {
@@ -469,6 +480,12 @@ void World::read_back() {
       if (page->next.empty()) break;
     }
     truth.check_list(user, list);
+    const auto here = answer(random, session, GetPresence{everyone()});
+    if (!here) return truth.broken(Promise::liveness, "who is here can't be read: " + here.error().message);
+    for (const chatcore::Presence& each : here->users) {
+      if (each.state == PresenceState::online || !has_device_online(each.user)) continue;
+      return truth.broken(Promise::liveness, each.user.string() + " is here, and not seen");
+    }
   }
 }
 

@@ -69,6 +69,8 @@ class World {
   void heal();
   void touch();
   void check();
+  std::vector<UserId> everyone() const;
+  bool has_device_online(const UserId&) const;
   void read_back();
 
   bool open();

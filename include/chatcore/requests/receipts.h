@@ -3,7 +3,7 @@
 #include <vector>
 
 #include <chatcore/request.h>
-#include <chatcore/requests/own.h>
+#include <chatcore/requests/messages.h>
 #include <chatcore/requests/reading.h>
 
 namespace chatcore {

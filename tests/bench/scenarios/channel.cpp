@@ -3,7 +3,7 @@
 #include <random>
 #include <utility>
 
-#include "channel.h"
+#include "conversations.h"
 #include "scenarios/scenarios.h"
 #include "traffic.h"
 

@@ -34,8 +34,11 @@ Figures run_direct(Server&, const Options&);
 Figures run_group(Server&, const Options&);
 Figures run_history(Server&, const Options&);
 Figures run_idle(Server&, const Options&);
+Figures run_list(Server&, const Options&);
+Figures run_presence(Server&, const Options&);
 Figures run_reconnect(Server&, const Options&);
 Figures run_slow(Server&, const Options&);
+Figures run_typing(Server&, const Options&);
 
 // "alice-7": numbers are over all kinds of users of a scenario.
 inline std::vector<std::string> named(const std::string& kind, std::size_t first, std::size_t count) {

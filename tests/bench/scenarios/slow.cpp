@@ -1,7 +1,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "channel.h"
+#include "conversations.h"
 #include "place.h"
 #include "scenarios/scenarios.h"
 #include "traffic.h"

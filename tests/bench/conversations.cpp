@@ -1,19 +1,16 @@
-#include "channel.h"
+#include "conversations.h"
 
 #include <algorithm>
 #include <span>
 
 #include "failure.h"
 
-namespace {
-
-// What comes besides the answer is dropped.
 std::string answer_to(Loop& loop, const Dialect& dialect, Link& link, const std::string& request) {
   std::string answer;
   bool answered = false;
   loop.on_frame = [&](Link&, View frame) {
     const Incoming in = dialect.read(frame);
-    require(in.kind != Incoming::Kind::bad, "the channel could not be made");
+    require(in.kind != Incoming::Kind::bad, "a request was refused");
     if (in.kind != Incoming::Kind::answer) return;
     answer = text_of(in.body);
     answered = true;
@@ -21,13 +18,11 @@ std::string answer_to(Loop& loop, const Dialect& dialect, Link& link, const std:
   loop.queue(link, request);
   const std::int64_t deadline = now_ns() + 30'000'000'000;
   while (!answered) {
-    loop.turn(std::chrono::milliseconds(10));
-    require(now_ns() < deadline, "the channel did not come into being");
+    loop.turn(std::chrono::nanoseconds(0));  // asleep, it would be woken at the server's cost
+    require(now_ns() < deadline, "a request was not answered");
   }
   return answer;
 }
-
-}  // namespace
 
 std::string make_channel(Loop& loop, const Dialect& dialect, Link& owner, const std::vector<std::string>& readers,
                          bool notify_only) {
@@ -41,4 +36,24 @@ std::string make_channel(Loop& loop, const Dialect& dialect, Link& owner, const 
     answer_to(loop, dialect, owner, dialect.add_readers(channel, some));
   }
   return channel;
+}
+
+std::string make_group(Loop& loop, const Dialect& dialect, const std::vector<std::string>& members) {
+  const std::string request = dialect.create_group(members);
+  if (request.empty()) return {};
+  std::string group;
+  std::size_t told = 0;
+  loop.on_frame = [&](Link&, View frame) {
+    const Incoming in = dialect.read(frame);
+    require(in.kind != Incoming::Kind::bad, "the group could not be made");
+    if (in.kind == Incoming::Kind::answer) group = dialect.group_of(in.body);
+    if (in.kind == Incoming::Kind::event) ++told;
+  };
+  loop.queue(loop.links()[0], request);
+  const std::int64_t deadline = now_ns() + 30'000'000'000;
+  while (group.empty() || told < members.size() - 1) {
+    loop.turn(std::chrono::milliseconds(10));
+    require(now_ns() < deadline, "the group did not come into being");
+  }
+  return group;
 }
