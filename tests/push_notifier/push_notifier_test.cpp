@@ -93,7 +93,8 @@ TEST_CASE("Whoever has read it, or may not see it, is not pushed; of whoever has
   REQUIRE(server.ask("carol", MarkRead{.conversation = room, .seq = one->seq}));
   REQUIRE(server.ask("dave", Leave{.conversation = room}));
   REQUIRE(server.ask("alice", AddMembers{.conversation = room, .members = {{user("erin")}}}));
-  CHECK(town.pushes() == Lines{"bob: one (muted)"});
+  REQUIRE(server.ask("alice", text(room, "later")));
+  CHECK(town.pushes() == Lines{"bob: one (muted)", "bob: later (muted)", "carol: later", "erin: later"});
   const auto two = server.ask("alice", text(room, "two"));
   const auto three = server.ask("alice", text(room, "three"));
   REQUIRE(server.ask("alice", DeleteMessage{.conversation = room, .seq = two->seq}));
