@@ -439,7 +439,7 @@ const std::vector<BrokenKind>& broken_kinds() {
       {"page-off-by-one", "a page that is off by one", {resume}, make<SkipsOne>},
       {"seq-reused",
        "a seq that is given out again after an unknown commit",
-       {seqs, acknowledged, crash},
+       {seqs, acknowledged, crash, resume},
        make<ReusesSeqs>},
       {"inbox-not-recovered",
        "an inbox entry that is not written again after a crash",

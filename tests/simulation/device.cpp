@@ -381,6 +381,14 @@ void Device::perform(const Op& op) {
       return has_received(op);
     case Do::typing:
       return ask(SetTyping{.to = attempt.to, .typing = op.n % 4 != 0}, {});
+    case Do::presence:
+      return ask(SetPresence{op.n % 2 == 0 ? PresenceState::away : PresenceState::online}, {});
+    case Do::profile:
+      return change_profile(op);
+    case Do::badge:
+      return ask(GetUnread{}, {});
+    case Do::end_sessions:
+      return ask(EndSessions{}, {});
     case Do::watch:
       if (const auto id = conversation(op.place)) ask(WatchPresence{.conversations = {*id}}, {});
       return;
@@ -446,6 +454,14 @@ void Device::mark_read(const Op& op) {
   ask(MarkRead{*id, seq}, [this, id = *id, seq, crashes = world_.truth.crashes](Result<ReadCursor> cursor) {
     // An answer may still be on its way when its server has gone.
     if (cursor && crashes == world_.truth.crashes) world_.truth.read_to(user_, id.string(), seq, true);
+  });
+}
+
+void Device::change_profile(const Op& op) {
+  const std::string name = "<p" + std::to_string(op.number) + ">";
+  world_.truth.names[user_].tried.insert(name);
+  ask(SetProfile{{.display_name = name}}, [this](Result<Nothing> done) {
+    if (done) world_.truth.names[user_].any_done = true;
   });
 }
 

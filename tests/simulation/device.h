@@ -59,6 +59,7 @@ class Device {
   void mark_read(const Op&);
   void mark(const Op&);
   void has_received(const Op&);
+  void change_profile(const Op&);
   Target place(unsigned) const;
   std::optional<ConversationId> conversation(unsigned place) const;
   IdempotencyKey next_key(unsigned op);

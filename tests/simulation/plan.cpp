@@ -10,14 +10,15 @@ namespace {
 
 // How often each happens, of all of these.
 constexpr std::pair<Do, unsigned> mix[] = {
-    {Do::send, 260},     {Do::send_again, 10}, {Do::edit, 35},   {Do::erase, 30}, {Do::mark_read, 30},
-    {Do::mark, 24},      {Do::delivered, 24},  {Do::typing, 16}, {Do::watch, 10}, {Do::history, 45},
-    {Do::list, 20},      {Do::ephemeral, 12},  {Do::join, 18},   {Do::leave, 18}, {Do::add, 16},
-    {Do::remove, 18},    {Do::offline, 30},    {Do::online, 40}, {Do::cut, 35},   {Do::delay, 20},
-    {Do::stall, 12},     {Do::half_close, 8},  {Do::refuse, 8},  {Do::mend, 12},  {Do::commits, 60},
-    {Do::rows_fail, 14}, {Do::reads_fail, 10}, {Do::lands, 20},  {Do::trim, 6},   {Do::crash, 14},
-    {Do::power_cut, 6},  {Do::restart, 8},     {Do::revoke, 12}, {Do::wait, 70},  {Do::notify, 12},
-    {Do::sleep, 16},     {Do::move, 24},
+    {Do::send, 260},      {Do::send_again, 10}, {Do::edit, 35},        {Do::erase, 30},   {Do::mark_read, 30},
+    {Do::mark, 24},       {Do::delivered, 24},  {Do::typing, 16},      {Do::watch, 10},   {Do::presence, 10},
+    {Do::profile, 10},    {Do::badge, 8},       {Do::end_sessions, 5}, {Do::history, 45}, {Do::list, 20},
+    {Do::ephemeral, 12},  {Do::join, 18},       {Do::leave, 18},       {Do::add, 16},     {Do::remove, 18},
+    {Do::offline, 30},    {Do::online, 40},     {Do::cut, 35},         {Do::delay, 20},   {Do::stall, 12},
+    {Do::half_close, 8},  {Do::refuse, 8},      {Do::mend, 12},        {Do::commits, 60}, {Do::rows_fail, 14},
+    {Do::reads_fail, 10}, {Do::lands, 20},      {Do::trim, 6},         {Do::crash, 14},   {Do::power_cut, 6},
+    {Do::restart, 8},     {Do::revoke, 12},     {Do::wait, 70},        {Do::notify, 12},  {Do::sleep, 16},
+    {Do::move, 24},
 };
 
 Do pick(Random& random) {
@@ -161,6 +162,14 @@ std::string text_of(const Plan& plan, const Op& op) {
       return who + " has received what is" + where;
     case Do::typing:
       return who + " types" + where;
+    case Do::presence:
+      return who + " says how it is";
+    case Do::profile:
+      return who + " changes his profile";
+    case Do::badge:
+      return who + " asks how much is unread";
+    case Do::end_sessions:
+      return who + " ends his other sessions";
     case Do::watch:
       return who + " watches who is" + where;
     case Do::history:

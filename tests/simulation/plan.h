@@ -24,6 +24,10 @@ enum class Do {
   delivered,  // says that what it has was delivered
   typing,
   watch,  // the presence of a conversation's members
+  presence,
+  profile,
+  badge,
+  end_sessions,  // of all its user's other devices
   history,
   list,
   ephemeral,

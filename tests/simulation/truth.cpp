@@ -137,6 +137,7 @@ void Truth::power_was_lost() {
     if (!book || attempt.ack.seq > book->head) attempt.state = Attempt::State::lost;
   }
   for (auto& [key, cursor] : cursors_) cursor.first = 0;
+  for (auto& [user, of] : names) of.any_done = false;
 }
 
 // What stands there now is something else, whatever was shown.
@@ -442,6 +443,46 @@ std::map<std::string, Marks> Truth::marks_of(const UserId& user) {
     }
   }
   return all;
+}
+
+// What the list shows, added up.
+void Truth::check_badge(const UserId& user, const std::vector<ConversationEntry>& list, const UnreadTotal& total) {
+  UnreadTotal sum;
+  for (const ConversationEntry& entry : list) {
+    if (entry.marks.muted_until != TimePoint{}) continue;  // here it is until further notice
+    sum.messages += entry.unread;
+    if (entry.unread > 0 || entry.marks.unread) ++sum.conversations;
+  }
+  if (sum.messages == total.messages && sum.conversations == total.conversations && !total.more) return;
+  broken(Promise::list, user.string() + "'s badge says " + std::to_string(total.messages) + " in " +
+                            std::to_string(total.conversations) + ", his list " + std::to_string(sum.messages) +
+                            " in " + std::to_string(sum.conversations));
+}
+
+// Everything that is kept is in it, what is new in a conversation in order.
+void Truth::check_feed(const std::vector<EventPtr>& feed) {
+  std::map<std::string, Seq> last;
+  std::set<std::pair<std::string, Seq>> given;
+  for (const EventPtr& event : feed) {
+    const std::string id = event->conversation.string();
+    if (!given.emplace(id, event->seq).second) continue;
+    Seq& before = last[id];
+    if (event->seq < before)
+      broken(Promise::seqs, "the feed gives " + at(id, event->seq) + " after #" + std::to_string(before));
+    before = event->seq;
+  }
+  for (const auto& [id, book] : disk_.ledger.books()) {
+    for (const auto& [seq, entry] : book.entries) {
+      if (seq >= book.oldest && !given.contains({id, seq}))
+        broken(Promise::resume, "the feed leaves out " + at(id, seq));
+    }
+  }
+}
+
+void Truth::check_profile(const Profile& profile) {
+  const Names& of = names[profile.user];
+  const bool is_his = profile.display_name.empty() ? !of.any_done : of.tried.contains(profile.display_name);
+  if (!is_his) broken(Promise::acknowledged, profile.user.string() + "'s profile says " + profile.display_name);
 }
 
 void Truth::check_list(const UserId& user, const std::vector<ConversationEntry>& list) {

@@ -98,6 +98,15 @@ class Truth {
   void check_attempts();
   void check_watch(const Watch&, unsigned device, const std::string& who, const UserId&);
   void check_list(const UserId&, const std::vector<ConversationEntry>&);
+  void check_badge(const UserId&, const std::vector<ConversationEntry>&, const UnreadTotal&);
+  void check_feed(const std::vector<EventPtr>&);
+  void check_profile(const Profile&);
+  // What each user has called himself.
+  struct Names {
+    std::set<std::string> tried{};
+    bool any_done = false;  // and is not lost
+  };
+  std::map<UserId, Names> names{};
   void read_to(const UserId& user, const std::string& conversation, Seq seq, bool acknowledged);
   std::vector<std::string> conversations_of(const UserId&);
   std::map<std::string, Marks> marks_of(const UserId&);

@@ -431,6 +431,26 @@ void World::check() {
   truth.check_disk(disk.content());
   for (const auto& device : devices_) truth.check_watch(device->watch, device->index(), device->name(), device->user());
   if (!truth.violation()) read_back();
+  if (!truth.violation()) read_feed();
+}
+
+// Page by page, from the beginning.
+void World::read_feed() {
+  Random random(plan.seed + 7);
+  std::vector<EventPtr> events;
+  for (std::uint64_t after = 0;;) {
+    std::optional<Result<FeedEvents>> page;
+    server_->read_feed(after, random.between(1, 20), std::chrono::milliseconds(0),
+                       [&page](Result<FeedEvents> came) { page.emplace(std::move(came)); });
+    for (unsigned n = 0; !page && n < 1'000'000; ++n) {
+      if (!step(random)) idle(10ms);
+    }
+    if (!page || !*page) return truth.broken(Promise::liveness, "the feed can't be read");
+    events.insert(events.end(), (*page)->events.begin(), (*page)->events.end());
+    after = (*page)->next;
+    if (!(*page)->more) break;
+  }
+  truth.check_feed(events);
 }
 
 std::vector<UserId> World::everyone() const {
@@ -480,10 +500,16 @@ void World::read_back() {
       if (page->next.empty()) break;
     }
     truth.check_list(user, list);
+    const auto total = answer(random, session, GetUnread{});
+    if (!total) return truth.broken(Promise::liveness, "the badge can't be read: " + total.error().message);
+    truth.check_badge(user, list, *total);
+    const auto profile = answer(random, session, GetProfiles{{user}});
+    if (!profile) return truth.broken(Promise::liveness, "a profile can't be read: " + profile.error().message);
+    truth.check_profile(profile->profiles.at(0));
     const auto here = answer(random, session, GetPresence{everyone()});
     if (!here) return truth.broken(Promise::liveness, "who is here can't be read: " + here.error().message);
     for (const chatcore::Presence& each : here->users) {
-      if (each.state == PresenceState::online || !has_device_online(each.user)) continue;
+      if (each.state != PresenceState::offline || !has_device_online(each.user)) continue;
       return truth.broken(Promise::liveness, each.user.string() + " is here, and not seen");
     }
   }

@@ -69,6 +69,7 @@ class World {
   void heal();
   void touch();
   void check();
+  void read_feed();
   std::vector<UserId> everyone() const;
   bool has_device_online(const UserId&) const;
   void read_back();
